@@ -1,0 +1,5 @@
+"""Composer: train neural networks fast, with methods that plug in and runs that resume exactly."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

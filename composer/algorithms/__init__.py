@@ -1,0 +1,5 @@
+"""Methods that speed up or improve training; one file per method."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

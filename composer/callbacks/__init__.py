@@ -1,0 +1,5 @@
+"""Watchers: they read the training state and log, save or stop."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,0 +1,5 @@
+"""State to files and back."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,0 +1,5 @@
+"""What `composer` on a command line starts."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Loss functions for index and dense targets."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Optimizers with decoupled weight decay, and learning-rate schedules."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,0 +1,5 @@
+"""The conductor: builds the parts and runs the loops."""
+
+from composer._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)
