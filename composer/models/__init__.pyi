@@ -1,0 +1,2 @@
+from composer.models.base import ComposerModel as ComposerModel
+from composer.models.tasks.classification import ComposerClassifier as ComposerClassifier
