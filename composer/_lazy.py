@@ -6,10 +6,10 @@ A package's ``__init__.py`` holds three lines::
 
     __getattr__, __dir__, __all__ = attach(__name__, __file__)
 
-and the ``__init__.pyi`` beside it lists the public names, each as ``from module import Name as Name``.
-The stub is the one source for people, type checkers and the running program: a name's module is imported
-when the name is first asked for (PEP 562), and nothing before that. The stub itself is parsed on first
-use, so importing a package costs next to nothing.
+and the ``__init__.pyi`` beside it lists the public names, each as ``from module import Name as
+Name``. The stub is the one source for people, type checkers and the running program: a name's
+module is imported when the name is first asked for (PEP 562), and nothing before that. The stub
+itself is parsed on first use, so importing a package costs next to nothing.
 """
 
 import ast
@@ -21,7 +21,7 @@ from typing import Any, overload
 
 from composer.errors import did_you_mean
 
-# Where a public name lives: (module, attribute), or (module, None) when the name is a module itself.
+# Where a public name lives: (module, attribute), or (module, None) when it is a module itself.
 Target = tuple[str, str | None]
 
 

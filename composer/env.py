@@ -6,8 +6,9 @@ A variable is an object; ``get()`` reads the environment at the time of the call
 
     WORLD_SIZE.get()  # an int, or None when the variable is not set
 
-No other file of the package touches ``os.environ`` to *read* a setting of Composer. Credentials that a
-vendor's client finds by itself (AWS, Google, W&B) are not Composer's and do not appear here.
+No other file of the package touches ``os.environ`` to *read* a setting of Composer. Credentials
+that a vendor's client finds by itself (AWS, Google, W&B) are not Composer's and do not appear
+here.
 """
 
 import os
@@ -85,11 +86,11 @@ def _flag(text: str) -> bool:
         raise ValueError("a yes or no, such as '1' or '0'") from None
 
 
-def _optional_int(name: str, parse: Callable[[str], int], help: str) -> Variable[int | None]:  # noqa: A002 - as in argparse
+def _optional_int(name: str, parse: Callable[[str], int], help: str) -> Variable[int | None]:
     return Variable(name, parse, None, help)
 
 
-def _optional_str(name: str, help: str) -> Variable[str | None]:  # noqa: A002 - as in argparse
+def _optional_str(name: str, help: str) -> Variable[str | None]:
     return Variable(name, str, None, help)
 
 

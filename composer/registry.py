@@ -1,12 +1,14 @@
 """Names to classes: what algorithms, callbacks, loggers and object stores there are.
 
 A name comes from one of three places: a line in the stub of the package that shows the kind
-(``algorithms/__init__.pyi``), an entry point of an installed package, or a call of `Registry.register`.
-A name means one thing: a second meaning is refused, never taken silently. Nothing is imported before
-it is asked for. Used by checkpoints, the command line and the contract tests alike.
+(``algorithms/__init__.pyi``), an entry point of an installed package, or a call of
+`Registry.register`. A name means one thing: a second meaning is refused, never taken silently.
+Nothing is imported before it is asked for. Used by checkpoints, the command line and the contract
+tests alike.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -108,6 +110,7 @@ class Registry(Generic[T]):
         return value
 
 
+@lru_cache
 def _points(group: str) -> Sequence[EntryPoint]:
     # An editable install may show one entry point twice; the value says whether it is the same.
     return tuple({(each.name, each.value): each for each in entry_points(group=group)}.values())
