@@ -102,6 +102,8 @@ LOCAL_WORLD_SIZE = _optional_int(
     "LOCAL_WORLD_SIZE", _positive, "How many processes run on this machine."
 )
 NODE_RANK = _optional_int("NODE_RANK", _whole, "Number of this machine among all machines.")
+GROUP_RANK = _optional_int("GROUP_RANK", _whole, "What torchrun calls NODE_RANK.")
+BASE_RANK = _optional_int("BASE_RANK", _whole, "Launcher only: RANK of this machine's process 0.")
 MASTER_ADDR = _optional_str("MASTER_ADDR", "Host on which rank 0 waits for the others.")
 MASTER_PORT = _optional_int("MASTER_PORT", _port, "Port on which rank 0 waits for the others.")
 
