@@ -98,6 +98,9 @@ class ComposerClassifier(ComposerModel):
         Returns:
             A single metric is named for its class, several keep their names.
         """
+        # Imported here: a run that asks for no metrics need not wait for torchmetrics.
+        from torchmetrics import Metric
+
         name = "train_metrics" if is_train else "val_metrics"
         metrics: Metrics | None = getattr(self, name)
         if metrics is None:
@@ -111,7 +114,6 @@ class ComposerClassifier(ComposerModel):
         return {key: self._on_own_device(metric) for key, metric in named.items()}
 
     def _default_metrics(self, is_train: bool) -> dict[str, Metric]:
-        # Imported here: a run that asks for no metrics need not wait for torchmetrics.
         from torchmetrics.classification import MulticlassAccuracy
 
         from composer.metrics.metrics import CrossEntropy
