@@ -106,12 +106,9 @@ class ComposerClassifier(ComposerModel):
         if metrics is None:
             metrics = self._default_metrics(is_train)
             object.__setattr__(self, name, metrics)
-        named = (
-            dict(metrics.items())
-            if hasattr(metrics, "items")
-            else {type(metrics).__name__: metrics}
-        )
-        return {key: self._on_own_device(metric) for key, metric in named.items()}
+        if isinstance(metrics, Metric):
+            metrics = {type(metrics).__name__: metrics}
+        return {key: self._on_own_device(metric) for key, metric in metrics.items()}
 
     def _default_metrics(self, is_train: bool) -> dict[str, Metric]:
         from torchmetrics.classification import MulticlassAccuracy

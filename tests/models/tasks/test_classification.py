@@ -70,15 +70,17 @@ def test_default_metrics_compute_what_their_names_say():
 
 def test_the_same_metric_objects_are_returned_every_time():
     model = make()
-    assert model.get_metrics(True)["MulticlassAccuracy"] is (
+    assert (
         model.get_metrics(True)["MulticlassAccuracy"]
+        is (model.get_metrics(True)["MulticlassAccuracy"])
     )
 
 
 def test_training_and_evaluation_do_not_share_a_metric():
     model = make()
-    assert model.get_metrics(True)["MulticlassAccuracy"] is not (
-        model.get_metrics(False)["MulticlassAccuracy"]
+    assert (
+        model.get_metrics(True)["MulticlassAccuracy"]
+        is not (model.get_metrics(False)["MulticlassAccuracy"])
     )
 
 
