@@ -160,9 +160,8 @@ def _set_attribute(batch: Any, name: str, value: Any) -> Any:
             f"a batch of type {type(batch).__name__} has no {name!r}; give another key, or a pair "
             "of callables (get, set)"
         )
-    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        if type(batch).__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
-            return dataclasses.replace(batch, **{name: value})
+    if getattr(getattr(batch, "__dataclass_params__", None), "frozen", False):
+        return dataclasses.replace(batch, **{name: value})
     setattr(batch, name, value)
     return batch
 
