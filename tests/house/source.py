@@ -1,7 +1,7 @@
 """Reads the package's source for the house tests: which module imports what, and where.
 
-Nothing of the package is imported; files are parsed. A test gives a folder of its own to show that a rule
-catches what it should.
+Nothing of the package is imported; files are parsed. A test gives a folder of its own to show
+that a rule catches what it should.
 """
 
 import ast
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Import:
-    """One imported thing: the module it comes from, the name taken from it, and where it says so."""
+    """One imported thing: its module, the name taken from it, and where that is written."""
 
     importer: str
     module: str
@@ -67,9 +67,9 @@ class Package:
             for module, name in _named(node):
                 if module.split(".")[0] != "composer":
                     continue
-                if name is not None and f"{module}.{name}" in self.files:
-                    module, name = f"{module}.{name}", None  # a module taken from its package
-                yield Import(importer, module, name, node.lineno, for_types_only)
+                child = f"{module}.{name}"
+                taken = (child, None) if child in self.files else (module, name)
+                yield Import(importer, *taken, node.lineno, for_types_only)
 
 
 def _calls_attach(tree: ast.Module) -> bool:

@@ -5,6 +5,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -21,7 +22,7 @@ def glued_words(source: str) -> list[int]:
     """Lines on which two string pieces of a sentence meet without a space between."""
     found = []
     pieces = list(_pieces(source))
-    for (text, line, group), (following, _, next_group) in zip(pieces, pieces[1:], strict=False):
+    for (text, line, group), (following, _, next_group) in pairwise(pieces):
         is_sentence = " " in text.strip() or " " in following.strip()
         if group == next_group and is_sentence and END.search(text) and START.match(following):
             found.append(line)
@@ -63,9 +64,8 @@ def asserts_on_arguments(tree: ast.Module) -> list[int]:
             continue
         given = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
         names = {each.arg for each in given} - {"self", "cls"}
-        for node in ast.walk(function):
-            if isinstance(node, ast.Assert) and names & _plain_names(node.test):
-                found.append(node.lineno)
+        asserts = [node for node in ast.walk(function) if isinstance(node, ast.Assert)]
+        found += [node.lineno for node in asserts if names & _plain_names(node.test)]
     return found
 
 

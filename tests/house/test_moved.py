@@ -53,7 +53,7 @@ def test_other_paths_are_no_modules(name: str) -> None:
 def test_an_alias_without_target_is_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MOVED, "composer.utils.once", "composer.utils.never_written")
     assert target_of("composer.utils.once") is None
-    with pytest.raises(ModuleNotFoundError, match="composer.utils.once"):
+    with pytest.raises(ModuleNotFoundError, match=r"composer\.utils\.once"):
         importlib.import_module("composer.utils.once")
 
 
@@ -81,8 +81,9 @@ def test_installing_twice_leaves_one_finder() -> None:
     importlib.util.find_spec("composer.distributed.comm") is None, reason="comm is not there"
 )
 def test_dist_is_one_module_under_both_names_and_in_both_spellings() -> None:
-    import composer.distributed.comm
     import composer.utils.dist
+
+    import composer.distributed.comm
     from composer.utils import dist
 
     assert dist is composer.utils.dist is composer.distributed.comm
