@@ -70,7 +70,7 @@ class MIoU(Metric):
     def _count(self, classes: Tensor, where: Tensor) -> Tensor:
         """Count each class among the pixels where a mask is set; shape (num_classes)."""
         # Pixels that do not count go into one more bin, which is then cut off.
-        bins = classes.where(where, self.num_classes).flatten()
+        bins = classes.long().where(where, self.num_classes).flatten()
         counts = torch.zeros(self.num_classes + 1, dtype=torch.int64, device=bins.device)
         return counts.scatter_add_(0, bins, torch.ones_like(bins))[:-1]
 

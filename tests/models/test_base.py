@@ -81,7 +81,7 @@ def test_a_model_has_no_metrics_by_default():
 
 
 def test_updating_a_metric_without_implementing_it_says_what_to_do():
-    with pytest.raises(NotImplementedError, match="Doubler has the metric .* Implement it"):
+    with pytest.raises(NotImplementedError, match=r"Doubler has the metric .* Implement it"):
         Doubler().update_metric(torch.tensor(3.0), torch.tensor(6.0), torch.nn.Identity())
 
 

@@ -169,8 +169,6 @@ def test_torchmetrics_is_not_loaded_before_metrics_are_asked_for():
 
 @pytest.mark.gpu
 def test_metrics_are_returned_on_the_device_of_the_model():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
     model = make().cuda()
     metrics = model.get_metrics(is_train=False)
     assert all(metric.device.type == "cuda" for metric in metrics.values())
