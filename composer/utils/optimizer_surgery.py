@@ -66,13 +66,17 @@ def swap_parameters(
         RuntimeError: no group fits better than another.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    present = {parameter for group in groups for parameter in group["params"]}
-    added = {name: parameter for name, parameter in new.items() if parameter not in present}
+    members = [set(group["params"]) for group in groups]
+    added = {
+        name: parameter
+        for name, parameter in new.items()
+        if not any(parameter in each for each in members)
+    }
     home = {
         name: number
-        for number, group in enumerate(groups)
+        for number, each in enumerate(members)
         for name, parameter in old.items()
-        if any(parameter is each for each in group["params"])
+        if parameter in each
     }
     arriving: dict[int, dict[str, Parameter]] = {}
     if home or not old:
