@@ -24,7 +24,7 @@ from composer.distributed.collectives import (
     broadcast_object_list,
     start_reduce,
 )
-from composer.distributed.group import connect, disconnect, initialize_dist
+from composer.distributed.group import connect, disconnect, initialize_dist, is_alone
 from composer.distributed.ranks import (
     get_global_rank,
     get_local_rank,
@@ -64,6 +64,7 @@ __all__ = [
     "get_sampler",
     "get_world_size",
     "initialize_dist",
+    "is_alone",
     "is_available",
     "is_initialized",
     "local_rank_zero_download_and_wait",

@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -22,8 +22,10 @@ __all__ = [
     "MAX_SEED",
     "agree_on_seed",
     "configure_deterministic_mode",
+    "get_own_rng_state",
     "get_random_seed",
     "get_rng_state",
+    "load_own_rng_state",
     "load_rng_state",
     "seed_all",
     "seed_context",
@@ -101,18 +103,18 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def seed_context(seed: int) -> Iterator[None]:
+def seed_context(seed: int) -> Generator[None]:
     """Run the body with a seed of its own and put this rank's generators back afterwards.
 
     Args:
         seed: from 0 to `MAX_SEED`.
     """
-    before = _own_state()
+    before = get_own_rng_state()
     seed_all(seed)
     try:
         yield
     finally:
-        _restore(before)
+        load_own_rng_state(before)
 
 
 def get_rng_state() -> list[dict[str, Any]]:
@@ -122,7 +124,7 @@ def get_rng_state() -> list[dict[str, Any]]:
         One mapping per rank with ``python``, ``numpy``, ``torch`` and, with a GPU, ``cuda`` (the
         rank's own GPU).
     """
-    return comm.all_gather_object(_own_state())
+    return comm.all_gather_object(get_own_rng_state())
 
 
 def load_rng_state(rng_state_dicts: Sequence[dict[str, Any]]) -> None:
@@ -144,13 +146,16 @@ def load_rng_state(rng_state_dicts: Sequence[dict[str, Any]]) -> None:
             stacklevel=2,
         )
         return
-    _restore(rng_state_dicts[comm.get_global_rank()])
+    load_own_rng_state(rng_state_dicts[comm.get_global_rank()])
 
 
-def _own_state() -> dict[str, Any]:
+def get_own_rng_state() -> dict[str, Any]:
+    """Read the generators of this rank; keys as in `get_rng_state`."""
+    name, key, *rest = cast("tuple[Any, ...]", np.random.get_state())
     state: dict[str, Any] = {
         "python": random.getstate(),
-        "numpy": np.random.get_state(),
+        # Plain numbers: a checkpoint that holds these needs no numpy types to be read.
+        "numpy": (name, key.tolist(), *rest),
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
@@ -158,7 +163,8 @@ def _own_state() -> dict[str, Any]:
     return state
 
 
-def _restore(state: dict[str, Any]) -> None:
+def load_own_rng_state(state: dict[str, Any]) -> None:
+    """Put this rank's generators into a state that `get_own_rng_state` gave."""
     torch.set_rng_state(state["torch"].cpu())
     random.setstate(_as_tuples(state["python"]))
     np.random.set_state(cast("Any", tuple(state["numpy"])))

@@ -8,7 +8,7 @@ import os
 import random
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ _POLL_S = 0.1
 
 
 @contextmanager
-def run_local_rank_zero_first() -> Iterator[None]:
+def run_local_rank_zero_first() -> Generator[None]:
     """Run the body on local rank 0 first, then on the other ranks of the machine.
 
     The others wait in a collective, so the body must end before the timeout of the process group.
@@ -48,7 +48,7 @@ def run_local_rank_zero_first() -> Iterator[None]:
 
 
 @contextmanager
-def local_rank_zero_download_and_wait(expected_file_path: str) -> Iterator[None]:
+def local_rank_zero_download_and_wait(expected_file_path: str) -> Generator[None]:
     """Hold back all but local rank 0 until a file exists, then run the body.
 
     No collective: the wait may be longer than the timeout of the process group, and it does not
@@ -64,7 +64,7 @@ def local_rank_zero_download_and_wait(expected_file_path: str) -> Iterator[None]
 
 
 @contextmanager
-def busy_wait_for_local_rank_zero(dir_path: str | None = None) -> Iterator[None]:
+def busy_wait_for_local_rank_zero(dir_path: str | None = None) -> Generator[None]:
     """Run the body on all ranks, then wait for local rank 0 to come to its end.
 
     For bodies in which local rank 0 works longer than the timeout of the process group allows.
