@@ -110,8 +110,8 @@ class State(Serializable):
 
         self.train_dataloader = train_dataloader
         self.evaluators = evaluators
-        self.dataset_state = dataset_state if dataset_state is not None else {"train": None, "eval": {}}
-        self.dataset_resumption = dataset_resumption if dataset_resumption is not None else {"train": False, "eval": {}}
+        self.dataset_state: dict[str, Any] = dataset_state if dataset_state is not None else {"train": None, "eval": {}}
+        self.dataset_resumption: dict[str, Any] = dataset_resumption if dataset_resumption is not None else {"train": False, "eval": {}}
         self._dataloader: Iterable[Any] | None = None
         self._dataloader_label: str | None = None
         self._dataloader_len: int | None = None

@@ -287,9 +287,16 @@ class Timestamp(Serializable):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over counters written by :meth:`state_dict`; absent ones become zero.
 
+        Durations may also be numbers of seconds.
+
         This is the one method that changes a timestamp in place.
         """
-        loaded = Timestamp(**{name: state[name] for name in _FIELDS if name in state})
+        given = {name: state[name] for name in _FIELDS if name in state}
+        for name in _CLOCKS:
+            # Checkpoint files hold numbers only, so durations come back as seconds.
+            if isinstance(given.get(name), int | float):
+                given[name] = datetime.timedelta(seconds=given[name])
+        loaded = Timestamp(**given)
         for name in _FIELDS:
             setattr(self, f"_{name}", getattr(loaded, f"_{name}"))
 
