@@ -147,14 +147,22 @@ class Engine:
         self._has_user_passes = True
         self._listeners.clear()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called; nothing runs any more."""
+        return self._is_closed
+
     def listens(self, event: Event) -> bool:
         """Return whether anybody acts on ``event``."""
         return self._listeners_of(event) is not None
 
-    def acting_algorithms(self, event: Event) -> list[Algorithm]:
-        """Return the methods that may act on ``event``, in the order in which they would."""
-        listeners = self._listeners_of(event)
-        return [] if listeners is None else list(listeners.algorithms)
+    def algorithms_for(self, event: Event) -> list[Algorithm]:
+        """Return the methods that may act on ``event``, in the order in which they would.
+
+        Unlike running the event, asking needs no dataloader and changes nothing.
+        """
+        algorithms = [a for a in self.state.algorithms if _may_act(a, event)]
+        return list(self._ordered(algorithms, event))
 
     def run_event(self, event: Event | str) -> Mapping[str, Trace]:
         """Run one event.
@@ -248,8 +256,7 @@ class Engine:
         if self._is_closed:
             raise StateError(f"{event.value!r} cannot run: the trainer is closed. Make a new one.")
         self._check_state(event)
-        algorithms = [a for a in self.state.algorithms if _may_act(a, event)]
-        listeners = _Listeners(self._ordered(algorithms, event), self._calls(event))
+        listeners = _Listeners(self.algorithms_for(event), self._calls(event))
         self._listeners[event] = listeners if listeners else None
         return self._listeners[event]
 

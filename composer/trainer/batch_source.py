@@ -35,7 +35,7 @@ class BatchSource:
 
     def split(self, batch: Any, size: int | float | None) -> Sequence[Any]:
         """Cut a batch into microbatches of ``size`` samples; ``None`` leaves it whole."""
-        return [batch] if size is None else self.data_spec.split_batch(batch, size)
+        return [batch] if size is None else self.data_spec.split_batch(batch, size)  # pyright: ignore[reportArgumentType]
 
     def samples(self, batch: Any) -> int | float:
         """Return the number of samples in a batch."""

@@ -90,7 +90,8 @@ class EvalLoop:
         length = state.dataloader_len
         batches = islice(iter(data_spec.dataloader), None if length is None else int(length))
         for batch in batches:
-            batch = data_spec.batch_transforms(batch) if data_spec.batch_transforms else batch
+            if data_spec.batch_transforms is not None:
+                batch = data_spec.batch_transforms(batch)
             state.batch = batch
             samples = data_spec.get_num_samples_in_batch(batch)
             tokens = data_spec.get_num_tokens_in_batch(batch)

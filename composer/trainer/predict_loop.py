@@ -64,7 +64,7 @@ class PredictLoop:
 
     def _run_batch(self, data_spec: DataSpec, source: BatchSource, batch: Any) -> Any:
         state, run_event = self._state, self._engine.run_event
-        if data_spec.batch_transforms:
+        if data_spec.batch_transforms is not None:
             batch = data_spec.batch_transforms(batch)
         samples = data_spec.get_num_samples_in_batch(batch)
         tokens = data_spec.get_num_tokens_in_batch(batch)

@@ -31,7 +31,7 @@ def make_run_name(given: str | None) -> str:
         given: the user's name; ``None`` takes the environment's ``COMPOSER_RUN_NAME`` or
             ``RUN_NAME``, else makes one of the time and two words.
     """
-    name = given or env.run_name()
+    name = given or env.COMPOSER_RUN_NAME.get() or env.RUN_NAME.get()
     if name is None:
         # Not the seeded generator: two runs with one seed are two runs.
         words = random.SystemRandom()
