@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,14 +25,12 @@ __all__ = ["IGNORED_LABEL", "DataSpec", "ensure_data_spec"]
 IGNORED_LABEL = -100
 """The label of tokens that make no loss, as in ``torch.nn.functional.cross_entropy``."""
 
+_NO_MAPPINGS = (tuple, list, torch.Tensor)
 _TOTAL = "total"
+_LOSS_GENERATING = "loss_generating"
 
 SplitFunction = Callable[[Batch, int | float], Sequence[Batch]]
 TokenFunction = Callable[[Batch], int | dict[str, int]]
-
-
-def _unchanged(batch: Batch) -> Batch:
-    return batch
 
 
 class DataSpec:
@@ -63,9 +61,8 @@ class DataSpec:
         get_num_tokens_in_batch: counts the tokens of a batch: a number, or a dictionary with
             ``total`` and perhaps ``loss_generating`` and other kinds.
 
-    Attributes:
-        has_batch_transforms: whether ``batch_transforms`` changes anything.
-        has_microbatch_transforms: whether ``microbatch_transforms`` changes anything.
+    The arguments are attributes of the same name; ``batch_transforms`` and
+    ``microbatch_transforms`` stay ``None`` where nothing is to be changed.
 
     Raises:
         TypeError: the dataloader is not iterable, or a function is not callable.
@@ -90,21 +87,20 @@ class DataSpec:
         _check_callable("split_batch", split_batch)
         _check_callable("get_num_samples_in_batch", get_num_samples_in_batch)
         _check_callable("get_num_tokens_in_batch", get_num_tokens_in_batch)
-        if isinstance(dataloader, DataLoader):
-            _check_not_started(dataloader)
-            _check_distributed(dataloader)
+        loader: Any = dataloader
+        if isinstance(loader, DataLoader):
+            _check_not_started(cast("Any", loader))
+            _check_distributed(cast("Any", loader))
 
-        self.dataloader = dataloader
+        self.dataloader: Iterable[Batch] = dataloader
         self.num_samples = _num_samples(dataloader) if num_samples is None else num_samples
         self.num_tokens = num_tokens
-        self.has_batch_transforms = batch_transforms is not None
-        self.has_microbatch_transforms = microbatch_transforms is not None
-        self.batch_transforms = batch_transforms or _unchanged
-        self.microbatch_transforms = microbatch_transforms or _unchanged
+        self.batch_transforms = batch_transforms
+        self.microbatch_transforms = microbatch_transforms
         self.split_batch = split_batch or default_split_batch
         self.get_num_samples_in_batch = get_num_samples_in_batch or count_samples
         self._count_tokens = get_num_tokens_in_batch
-        dataset = getattr(dataloader, "dataset", None)
+        dataset = getattr(cast("Any", loader), "dataset", None)
         has_length = getattr(dataset, "max_seq_len", None) is not None
         self._dataset_of_tokens: Any = dataset if has_length else None
 
@@ -122,40 +118,34 @@ class DataSpec:
         if self._count_tokens is None:
             if token_type == _TOTAL:
                 return self._num_tokens(batch)
-            counts = self.count_tokens(batch)
+            loss_generating = self.loss_generating_tokens(batch)
+            counts = {} if loss_generating is None else {_LOSS_GENERATING: loss_generating}
         else:
-            result = self._count_tokens(batch)
-            if not isinstance(result, Mapping):
-                return result
-            counts = result
+            counts = self._count_tokens(batch)
+            if not isinstance(counts, Mapping):
+                return counts
         if token_type not in counts:
-            raise unknown_name("token type of this batch", token_type, counts)
+            raise unknown_name("token type of this batch", token_type, {*counts, _TOTAL})
         return counts[token_type]
 
-    def count_tokens(self, batch: Batch) -> dict[str, int]:
-        """Return the number of tokens of every kind that is known.
+    def loss_generating_tokens(self, batch: Batch) -> int | None:
+        """Return the number of tokens a loss is computed for; ``None`` where it is not known.
 
         Args:
-            batch: the batch, in host memory.
-
-        Returns:
-            ``total``, and ``loss_generating`` where it is known.
+            batch: the batch or microbatch, in host memory.
         """
         if self._count_tokens is not None:
-            result = self._count_tokens(batch)
-            return dict(result) if isinstance(result, Mapping) else {"total": result}
-        counts = {"total": self._num_tokens(batch)}
+            counts = self._count_tokens(batch)
+            return counts.get(_LOSS_GENERATING) if isinstance(counts, Mapping) else None
         labels = _labels_of_tokens(batch)
-        if labels is not None:
-            counts["loss_generating"] = int(np.count_nonzero(labels.numpy() != IGNORED_LABEL))
-        return counts
+        if labels is None:
+            return None
+        return int(np.count_nonzero(labels.numpy() != IGNORED_LABEL))
 
     def _num_tokens(self, batch: Batch) -> int:
-        kind = type(batch)
-        if kind is not tuple and kind is not list and isinstance(batch, Mapping):
-            ids = batch.get("input_ids")
-            if ids is not None:
-                return math.prod(ids.shape[:2])
+        ids = _entry(batch, "input_ids")
+        if ids is not None:
+            return math.prod(ids.shape[:2])
         if self._dataset_of_tokens is None:
             return 0
         return int(self._dataset_of_tokens.max_seq_len * self.get_num_samples_in_batch(batch))
@@ -178,6 +168,7 @@ def ensure_data_spec(dataloader: DataSpec | Iterable[Batch] | dict[str, Any]) ->
         return dataloader
     if not isinstance(dataloader, dict):
         return DataSpec(dataloader)
+    dataloader = cast("dict[str, Any]", dataloader)
     for name in dataloader:
         if name not in _ARGUMENTS:
             raise unknown_name("argument of DataSpec", name, _ARGUMENTS)
@@ -201,12 +192,17 @@ _ARGUMENTS = (
 )
 
 
+def _entry(batch: Batch, name: str) -> Any:
+    """Return an entry of a batch that is a mapping and has it; ``None`` otherwise."""
+    # Pairs are the usual form, and asking whether one is a mapping takes longest.
+    if isinstance(batch, _NO_MAPPINGS):
+        return None
+    return cast("Mapping[Any, Any]", batch).get(name) if isinstance(batch, Mapping) else None
+
+
 def _labels_of_tokens(batch: Batch) -> torch.Tensor | None:
     """Return labels of shape (samples, tokens), where the batch has some in host memory."""
-    kind = type(batch)
-    if kind is tuple or kind is list or not isinstance(batch, Mapping):
-        return None
-    labels = batch.get("labels")
+    labels = _entry(batch, "labels")
     if not isinstance(labels, torch.Tensor) or labels.dim() != 2:
         return None
     # Labels on a device are not counted: that would make the host wait for the device.
@@ -236,7 +232,7 @@ def _check_callable(name: str, function: Any) -> None:
         raise ArgumentTypeError(f"{name} must be a function, got {function!r}")
 
 
-def _check_not_started(dataloader: DataLoader[Any]) -> None:
+def _check_not_started(dataloader: Any) -> None:
     if getattr(dataloader, "_iterator", None) is not None:
         raise ConfigError(
             "the dataloader is being iterated over already (persistent workers keep the iterator "
@@ -244,7 +240,7 @@ def _check_not_started(dataloader: DataLoader[Any]) -> None:
         )
 
 
-def _check_distributed(dataloader: DataLoader[Any]) -> None:
+def _check_distributed(dataloader: Any) -> None:
     world_size = comm.get_world_size()
     if world_size == 1 or isinstance(dataloader.dataset, IterableDataset):
         return

@@ -175,10 +175,10 @@ def _matches(pattern: str, name: str) -> bool:
     return pattern == name or re.search(pattern, name, re.IGNORECASE) is not None
 
 
-def _checked_names(metric_names: list[str] | None) -> list[str] | None:
+def _checked_names(metric_names: Sequence[str] | None) -> list[str] | None:
     if metric_names is None:
         return None
-    if isinstance(metric_names, str) or not isinstance(metric_names, Sequence):
+    if not isinstance(metric_names, list | tuple):
         raise ConfigError(f"metric_names is a list of names, got {metric_names!r}")
     for name in metric_names:
         try:

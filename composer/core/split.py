@@ -9,8 +9,9 @@ the same for all samples and are repeated. Anything else needs functions of the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard, cast
 
+import torch
 from torch import Tensor
 
 from composer.errors import BatchSplitError, ConfigError
@@ -18,6 +19,7 @@ from composer.errors import BatchSplitError, ConfigError
 __all__ = ["count_samples", "default_split_batch"]
 
 _ADVICE = "Give a DataSpec with split_batch and get_num_samples_in_batch functions of your own."
+_PAIRS = (tuple, list)
 _CONSTANTS = (str, bytes, int, float, complex, type(None))
 
 
@@ -33,11 +35,15 @@ def count_samples(batch: Any) -> int:
             that has no samples.
     """
     # The two usual forms first; this runs for every batch.
-    kind = type(batch)
-    if kind is tuple or kind is list:
-        num_samples = _count_pair(batch)
-    else:
-        num_samples = _count_tensors(batch) if kind is dict else 0
+    num_samples = 0
+    try:
+        if isinstance(batch, _PAIRS):
+            num_samples = _count_pair(cast("Sequence[Any]", batch))
+        elif isinstance(batch, dict):
+            num_samples = _count_tensors(cast("dict[Any, Any]", batch))
+    except IndexError:
+        # A tensor without dimensions has no shape[0]; it is the same for all samples.
+        pass
     return num_samples or _count_columns(batch)
 
 
@@ -73,23 +79,21 @@ def _count_pair(batch: Sequence[Any]) -> int:
     inputs, targets = batch
     if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
         return 0
-    if not (inputs.dim() and targets.dim()):
-        return 0
-    num_samples = inputs.size(0)
-    return num_samples if num_samples == targets.size(0) else 0
+    num_samples = inputs.shape[0]
+    return num_samples if num_samples == targets.shape[0] else 0
 
 
 def _count_tensors(batch: dict[Any, Any]) -> int:
     """Return the common length of a dictionary of tensors, 0 for anything else."""
-    num_samples = -1
+    num_samples = 0
     for value in batch.values():
-        if not isinstance(value, Tensor) or not value.dim():
+        if not isinstance(value, Tensor):
             return 0
-        size = value.size(0)
-        if num_samples not in (-1, size):
+        size = value.shape[0]
+        if num_samples not in (0, size):
             return 0
         num_samples = size
-    return max(num_samples, 0)
+    return num_samples
 
 
 def _count_columns(batch: Any) -> int:
@@ -108,9 +112,10 @@ def _count_columns(batch: Any) -> int:
 
 
 def _sizes_of_batch(batch: Any) -> set[int]:
-    if isinstance(batch, list | tuple):
+    if _is_sequence(batch):
         if all(_is_constant(item) for item in batch):
-            return {len(batch)} if len({type(item) for item in batch}) <= 1 else set()
+            is_uniform = all(type(item) is type(batch[0]) for item in batch)
+            return {len(batch)} if is_uniform else set()
         return _common_sizes(batch) or set()
     return _sizes(batch) or set()
 
@@ -121,9 +126,9 @@ def _sizes(column: Any) -> set[int] | None:
         return None
     if _is_array(column):
         return {int(column.shape[0])}
-    if isinstance(column, Mapping):
+    if _is_mapping(column):
         return _common_sizes(column.values())
-    if isinstance(column, list | tuple):
+    if _is_sequence(column):
         nested = _common_sizes(column) if _is_columns(column) else None
         return {len(column), *(nested or ())}
     raise BatchSplitError(f"a {type(column).__name__} in a batch has no samples. {_ADVICE}")
@@ -131,7 +136,18 @@ def _sizes(column: Any) -> set[int] | None:
 
 def _common_sizes(columns: Iterable[Any]) -> set[int] | None:
     found = [sizes for column in columns if (sizes := _sizes(column)) is not None]
-    return set.intersection(*found) if found else None
+    if not found:
+        return None
+    first, *others = found
+    return first.intersection(*others)
+
+
+def _is_sequence(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return isinstance(value, list | tuple)
+
+
+def _is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping)
 
 
 def _is_constant(value: Any) -> bool:
@@ -147,10 +163,10 @@ def _is_columns(values: Sequence[Any]) -> bool:
 
 
 def _describe(batch: Any) -> str:
-    if isinstance(batch, Mapping):
+    if _is_mapping(batch):
         inside = ", ".join(f"{key!r}: {_describe_column(value)}" for key, value in batch.items())
         return f"a batch {{{inside}}}"
-    if isinstance(batch, list | tuple):
+    if _is_sequence(batch):
         more = ", ..." if len(batch) > 8 else ""
         return f"a batch ({', '.join(map(_describe_column, batch[:8]))}{more})"
     return f"a batch that is a {_describe_column(batch)}"
@@ -159,8 +175,9 @@ def _describe(batch: Any) -> str:
 def _describe_column(column: Any) -> str:
     if _is_array(column):
         return f"{type(column).__name__}{list(column.shape)}"
-    length = f" of {len(column)}" if isinstance(column, list | tuple | Mapping) else ""
-    return f"{type(column).__name__}{length}"
+    if _is_sequence(column) or _is_mapping(column):
+        return f"{type(column).__name__} of {len(column)}"
+    return type(column).__name__
 
 
 class _Cutter:
@@ -173,16 +190,16 @@ class _Cutter:
 
     def cut_batch(self, batch: Any) -> Sequence[Any]:
         """Cut a whole batch; a list or tuple is one of columns, unless it holds plain values."""
-        if isinstance(batch, list | tuple) and not all(_is_constant(item) for item in batch):
+        if _is_sequence(batch) and not all(_is_constant(item) for item in batch):
             return self._cut_columns(batch)
         return self._cut(batch)
 
     def _cut(self, column: Any) -> Sequence[Any]:
         if isinstance(column, Tensor) and column.dim() > 0:
-            return column.split(self._size)
-        if isinstance(column, Mapping):
+            return torch.split(column, self._size)
+        if _is_mapping(column):
             return self._cut_mapping(column)
-        if isinstance(column, list | tuple):
+        if _is_sequence(column):
             return self._cut_list(column)
         if _is_constant(column):
             return [column] * len(self._starts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from composer.errors import ConfigError, DataError
 
@@ -110,7 +110,7 @@ def _get_one(batch: Any, key: Any) -> Any:
 def _get_many(batch: Any, keys: Sequence[Any]) -> Any:
     if not isinstance(batch, list | tuple | Mapping) or _is_own_key(batch, keys):
         try:
-            return batch[keys]
+            return cast("Any", batch)[keys]
         except (TypeError, IndexError, KeyError):
             pass
     return tuple(_get_one(batch, key) for key in keys)

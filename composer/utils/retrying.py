@@ -67,7 +67,7 @@ def retry(
             f"num_attempts={num_attempts!r}, initial_backoff={initial_backoff!r}, "
             f"max_jitter={max_jitter!r}"
         )
-    caught = exc_class if isinstance(exc_class, type) else tuple(exc_class)
+    caught: Any = exc_class if isinstance(exc_class, type) else tuple(exc_class)
 
     def decorate(func: F) -> F:
         takes_index = "retry_index" in inspect.signature(func).parameters

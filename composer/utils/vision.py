@@ -61,7 +61,7 @@ def add_vision_dataset_transform(
         )
     dataset.transform = _joined(dataset.transform, transform, is_tensor_transform)
     # torchvision keeps the transform a second time, and some data sets use only that one.
-    pair = getattr(dataset, "transforms", None)
+    pair: Any = getattr(dataset, "transforms", None)
     if hasattr(pair, "transform"):
         pair = copy.copy(pair)
         pair.transform = dataset.transform
