@@ -1,9 +1,14 @@
 """What all tests share: a clean environment, and no skipping where everything must be there."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# Helpers are imported as `tests.<...>`; at the end of the path, so that an installed composer that
+# is to be tested goes before the one in this folder.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 # One test process is one of several on few cores; more threads only make them wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
