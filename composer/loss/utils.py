@@ -31,10 +31,11 @@ def infer_target_type(input: Tensor, targets: Tensor) -> Literal["indices", "one
     Raises:
         TargetShapeError: neither holds.
     """
-    if input.shape == targets.shape:
-        return "one_hot"
+    # The number of dimensions is cheaper to ask for than the shape, and indices are most common.
     if input.ndim == targets.ndim + 1:
         return "indices"
+    if input.shape == targets.shape:
+        return "one_hot"
     raise TargetShapeError(
         f"cannot tell the kind of targets with shape {tuple(targets.shape)} for model outputs of "
         f"shape {tuple(input.shape)}. Give class indices (the shape of the outputs without the "

@@ -68,6 +68,16 @@ def test_default_metrics_compute_what_their_names_say():
     )
 
 
+@pytest.mark.parametrize("is_train", [True, False])
+def test_updating_the_default_metrics_does_not_wait_for_the_device(is_train):
+    # Tensors on the meta device have no values, so reading one raises.
+    model = make()
+    batch = torch.zeros(5, 4, device="meta"), torch.zeros(5, dtype=torch.int64, device="meta")
+    for metric in model.get_metrics(is_train).values():
+        model.update_metric(batch, torch.zeros(5, 3, device="meta"), metric.to("meta"))
+        assert metric.update_called
+
+
 def test_the_same_metric_objects_are_returned_every_time():
     model = make()
     assert (
