@@ -61,7 +61,9 @@ class ComposerModel(torch.nn.Module, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         # copy, deepcopy and pickle all come here. The logger belongs to one run of one Trainer.
-        return {name: value for name, value in self.__dict__.items() if name != "logger"}
+        state = super().__getstate__()
+        state.pop("logger", None)
+        return state
 
     @abstractmethod
     def forward(self, batch: Batch) -> Any:

@@ -54,6 +54,12 @@ def test_copies_have_the_weights_but_not_the_logger(duplicate):
     assert other(torch.tensor(3.0)) == 6.0
 
 
+def test_a_model_compiled_in_place_can_be_pickled():
+    model = model_with_logger()
+    model.compile(backend="eager")
+    assert pickle.loads(pickle.dumps(model))(torch.tensor(3.0)) == 6.0
+
+
 def test_the_logger_is_not_in_the_state_dict():
     assert list(model_with_logger().state_dict()) == ["scale"]
 
