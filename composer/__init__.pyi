@@ -16,7 +16,9 @@ from composer import utils as utils
 from composer._version import __version__ as __version__
 from composer.core.algorithm import Algorithm as Algorithm
 from composer.core.callback import Callback as Callback
+from composer.core.data_spec import DataSpec as DataSpec
 from composer.core.engine import Engine as Engine
+from composer.core.evaluator import Evaluator as Evaluator
 from composer.core.event import Event as Event
 from composer.core.logger import Logger as Logger
 from composer.core.state import State as State
@@ -24,3 +26,4 @@ from composer.core.time import Timestamp as Timestamp
 from composer.core.units import Time as Time
 from composer.core.units import TimeUnit as TimeUnit
 from composer.models.base import ComposerModel as ComposerModel
+from composer.trainer.trainer import Trainer as Trainer

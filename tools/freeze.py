@@ -1,7 +1,7 @@
 """Print the exact versions of all that requirements/dev.in brings into this environment.
 
-Only what is reached from there is printed, so that a package installed by hand does not slip in. Torch
-has a file of its own, and so it is left out, with what a CUDA build of it would add.
+Only what is reached from there is printed, so that a package installed by hand does not slip in.
+Torch has a file of its own, and so it is left out, with what a CUDA build of it would add.
 """
 
 import re

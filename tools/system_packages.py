@@ -1,7 +1,7 @@
 """Look for the programs named in requirements/system.txt and install what is missing.
 
-Installing needs root and apt-get. Where that is not to be had, what is missing is named; with CI=true
-that is a failure, so that no test is skipped there unnoticed.
+Installing needs root and apt-get. Where that is not to be had, what is missing is named; with
+CI=true that is a failure, so that no test is skipped there unnoticed.
 """
 
 import os

@@ -4,7 +4,6 @@ from composer.core.naming import (
 )
 from composer.core.naming import format_name_with_dist as format_name_with_dist
 from composer.core.naming import format_name_with_dist_and_time as format_name_with_dist_and_time
-from composer.distributed import comm as dist
 from composer.distributed import reproducibility as reproducibility
 from composer.utils.atomic import atomic_write as atomic_write
 from composer.utils.auto_log_hparams import (

@@ -42,6 +42,12 @@ def test_no_file_lies_at_an_old_path(alias: str) -> None:
     assert alias not in PACKAGE.files
 
 
+@pytest.mark.parametrize("alias", ALIASES)
+def test_type_checkers_find_an_alias_too(alias: str) -> None:
+    stub = PACKAGE.root.joinpath(*alias.split(".")).with_suffix(".pyi")
+    assert stub.read_text("utf-8") == f"from {MOVED[alias]} import *\n"
+
+
 @pytest.mark.parametrize(
     "name", ["composer.utils.dits", "composer.core.mixup.mixup", "composer.algorithms.no.no"]
 )

@@ -1,4 +1,4 @@
-"""What no Python package brings is looked for, and its absence fails where nothing may be skipped."""
+"""What no Python package brings is looked for, and in CI its absence fails."""
 
 import importlib.util
 from pathlib import Path
