@@ -25,7 +25,8 @@ __all__ = ["IGNORED_LABEL", "DataSpec", "ensure_data_spec"]
 IGNORED_LABEL = -100
 """The label of tokens that make no loss, as in ``torch.nn.functional.cross_entropy``."""
 
-_NO_MAPPINGS = (tuple, list, torch.Tensor)
+_MAPPING: Any = Mapping  # Any, so that no cast is called for every batch
+_NO_MAPPINGS: Any = (tuple, list, torch.Tensor)
 _TOTAL = "total"
 _LOSS_GENERATING = "loss_generating"
 
@@ -197,7 +198,7 @@ def _entry(batch: Batch, name: str) -> Any:
     # Pairs are the usual form, and asking whether one is a mapping takes longest.
     if isinstance(batch, _NO_MAPPINGS):
         return None
-    return cast("Mapping[Any, Any]", batch).get(name) if isinstance(batch, Mapping) else None
+    return batch.get(name) if isinstance(batch, _MAPPING) else None
 
 
 def _labels_of_tokens(batch: Batch) -> torch.Tensor | None:
