@@ -9,8 +9,6 @@ GROUND = ("_lazy", "_moved", "_version", "errors", "registry", "env")
 ROOMS = ("storage", "tracking", "cli")
 # Modules of utils/ that work on tensors or modules and say so in their first lines.
 WITH_TORCH = {
-    "composer.utils.fx_utils",
-    "composer.utils.misc",
     "composer.utils.model_helpers",
     "composer.utils.module_surgery",
     "composer.utils.optimizer_surgery",
