@@ -112,12 +112,9 @@ class Logger:
         self._steps: list[_Step] = []
         self._copies: deque[_Copy] = deque()
         self._metric_sinks = [d.log_metrics for d in self.destinations if _takes(d, "log_metrics")]
+        # Whether anybody takes them: if not, computing values only to log them is a waste.
+        self.listens_to_metrics = bool(self._metric_sinks)
         self.listens_to_traces = any(_takes(d, "log_traces") for d in self.destinations)
-
-    @property
-    def listens_to_metrics(self) -> bool:
-        """Whether any destination takes metrics; if not, computing them only to log is a waste."""
-        return bool(self._metric_sinks)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics; nothing is read from the device before the next :meth:`flush`.

@@ -24,12 +24,14 @@ class BatchSource:
 
     def __init__(self, data_spec: DataSpec, device: Device, on_tokens: bool | None) -> None:
         self.data_spec = data_spec
-        self._device = device
+        # Batches are made on the CPU: there is nothing to look for and nothing to move.
+        self._to_device = None if device.torch_device.type == "cpu" else device.batch_to_device
         self._on_tokens = on_tokens
 
     def prepare(self, microbatch: Any) -> Any:
         """Move a microbatch to the device and transform it there."""
-        microbatch = self._device.batch_to_device(microbatch)
+        if self._to_device is not None:
+            microbatch = self._to_device(microbatch)
         transforms = self.data_spec.microbatch_transforms
         return microbatch if transforms is None else transforms(microbatch)
 

@@ -72,6 +72,7 @@ class FitLoop:
         self._metrics = metrics
         self._evaluation = evaluation
         self._interruption = interruption
+        self._has_peers = comm.get_world_size() > 1
 
     def run(self) -> None:
         """Train, from where the timestamp stands."""
@@ -180,7 +181,7 @@ class FitLoop:
 
     def _log_batch(self, losses: dict[str, torch.Tensor]) -> None:
         state = self._state
-        state.total_loss_dict = losses = _mean_over_ranks(losses)
+        state.total_loss_dict = losses = _mean_over_ranks(losses) if self._has_peers else losses
         if self._logger.listens_to_metrics:
             metrics: dict[str, Any] = dict(losses)
             if state.device_train_microbatch_size is not None:
@@ -192,7 +193,7 @@ class FitLoop:
         state = self._state
         batches = self._position.iterate(state)
         num_left = None if length is None else length - state.timestamp.batch_in_epoch.value
-        ask_others = length is None and comm.get_world_size() > 1
+        ask_others = length is None and self._has_peers
         while True:
             self._run_event(Event.BEFORE_DATALOADER)
             if num_left == 0:
@@ -220,7 +221,7 @@ def _common_length(state: State) -> int | None:
 
 def _mean_over_ranks(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Average losses over ranks in one collective, on the device."""
-    if comm.get_world_size() == 1 or not losses:
+    if not losses:
         return losses
     stacked = torch.stack([loss.float() for loss in losses.values()])
     comm.all_reduce(stacked, "SUM")

@@ -86,11 +86,12 @@ class PrecisionPolicy:
         check_precision(precision, device_type)
         self.precision = precision
         self.scaler = scaler
-        self._device_type = device_type
+        # One context, entered again and again: making one a microbatch would cost more than it does.
+        self._autocast = get_precision_context(precision, device_type=device_type)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context of a forward pass and its loss."""
-        return get_precision_context(self.precision, device_type=self._device_type)
+        """Return the context of a forward pass and its loss; not for nested use."""
+        return self._autocast
 
     def backward(self, loss: torch.Tensor, create_graph: bool) -> None:
         """Add the gradients of ``loss`` to those there are."""

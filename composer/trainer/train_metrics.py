@@ -48,7 +48,6 @@ class TrainMetrics:
             return batch
         return batch if isinstance(batch, torch.Tensor) else copy.copy(batch)
 
-    @torch.no_grad()
     def update(self, batch: Any, outputs: Any) -> None:
         """Add a microbatch.
 
@@ -56,9 +55,11 @@ class TrainMetrics:
             batch: the microbatch, as :meth:`keep` returned it.
             outputs: what the model made of it in training.
         """
-        metrics = self._state.train_metrics
-        if not metrics:
-            return
+        if self._state.train_metrics:
+            self._update(self._state.train_metrics, batch, outputs)
+
+    @torch.no_grad()
+    def _update(self, metrics: dict[str, Any], batch: Any, outputs: Any) -> None:
         model = self._state.model
         if type(model).eval_forward is not ComposerModel.eval_forward:
             with model_eval_mode(model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from composer.core.engine import Engine
 from composer.core.event import Event
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
+from composer.distributed import comm
 from composer.errors import ConfigError
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
@@ -54,6 +55,7 @@ class TrainStep:
         self._microbatcher = microbatcher
         self._counts = counts
         self._metrics = metrics
+        self._has_peers = comm.get_world_size() > 1
         self._optimizers = state.optimizers
         self._closure_optimizer = _closure_optimizer(self._optimizers, precision)
 
@@ -69,16 +71,15 @@ class TrainStep:
             The batch's losses by metric name, on the device, of this rank.
         """
         batch = self._state.batch
-        weight = source.weight(batch)
-        self._counts.start(samples, tokens, weight)
+        self._counts.start(samples, tokens, source.weight(batch) if self._has_peers else 0)
         if self._closure_optimizer is not None:
-            return self._step_with_closure(self._closure_optimizer, batch, source, weight)
-        losses = self._compute_gradients(batch, source, weight)
+            return self._step_with_closure(self._closure_optimizer, batch, source)
+        losses = self._compute_gradients(batch, source)
         self._precision.step(self._optimizers)
         return losses
 
     def _step_with_closure(
-        self, optimizer: Optimizer, batch: Any, source: BatchSource, weight: float
+        self, optimizer: Optimizer, batch: Any, source: BatchSource
     ) -> dict[str, torch.Tensor]:
         """Let the optimizer ask for gradients, as often as it likes; the first losses count."""
         first: dict[str, torch.Tensor] = {}
@@ -87,7 +88,7 @@ class TrainStep:
             ddp_sync: bool = True, loss_dict: dict[str, torch.Tensor] | None = None
         ) -> torch.Tensor:
             with torch.enable_grad():
-                losses = self._compute_gradients(batch, source, weight, ddp_sync)
+                losses = self._compute_gradients(batch, source, ddp_sync)
             for name, loss in losses.items():
                 first.setdefault(name, loss)
             if loss_dict is not None:
@@ -98,7 +99,7 @@ class TrainStep:
         return first
 
     def _compute_gradients(
-        self, batch: Any, source: BatchSource, weight: float, sync: bool = True
+        self, batch: Any, source: BatchSource, sync: bool = True
     ) -> dict[str, torch.Tensor]:
         """Leave complete, unscaled gradients in the parameters."""
         state, microbatcher = self._state, self._microbatcher
@@ -110,10 +111,7 @@ class TrainStep:
                 optimizer.zero_grad(set_to_none=True)
             self._metrics.reset()
             parts = source.split(batch, microbatcher.size)
-            weights = [weight] if len(parts) == 1 else [source.weight(part) for part in parts]
-            return self._gradients.run(
-                parts, source.prepare, lambda index: self._share(weights[index]), sync
-            )
+            return self._gradients.run(parts, source.prepare, self._shares(source, parts), sync)
 
         def undo() -> None:
             for optimizer in self._optimizers:
@@ -128,9 +126,22 @@ class TrainStep:
         self._run_event(Event.AFTER_TRAIN_BATCH)
         return losses
 
-    def _share(self, weight: float) -> float:
-        mean = self._counts.mean_weight()
-        return weight / mean if mean else 0.0
+    def _shares(self, source: BatchSource, parts: Sequence[Any]) -> Callable[[int], float]:
+        """Return each microbatch's share: its weight over the mean weight of a rank's batch."""
+        if not self._has_peers and len(parts) == 1:
+            return _whole
+        weights = [source.weight(part) for part in parts]
+
+        def share(index: int) -> float:
+            mean = self._counts.mean_weight() if self._has_peers else sum(weights)
+            return weights[index] / mean if mean else 0.0
+
+        return share
+
+
+def _whole(index: int) -> float:
+    del index
+    return 1.0
 
 
 class _BufferCopy:

@@ -55,7 +55,7 @@ from composer.trainer.explain import Composition
 from composer.trainer.precision_policy import PrecisionPolicy, convert_to_float8, make_scaler
 from composer.trainer.predict_loop import PredictLoop
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition, find_latest_checkpoint
+from composer.trainer.resume import DataloaderPosition, find_latest
 from composer.trainer.run_name import make_run_name
 from composer.trainer.schedule import (
     Schedules,
@@ -320,7 +320,7 @@ class Trainer:
         self._apply_precision(chosen_precision)
 
         # 6. The checkpoint.
-        self._position = DataloaderPosition(spin=spin_dataloaders)
+        self._position = DataloaderPosition(spin_dataloaders)
         self.engine.run_event(Event.BEFORE_LOAD)
         if autoresume:
             save_options.check_autoresume(run_name)
@@ -409,7 +409,7 @@ class Trainer:
         if precision is not None:
             self._apply_precision(self._choose_precision(precision))
         if spin_dataloaders is not None:
-            self._position.spin = spin_dataloaders
+            self._position.spin_dataloaders = spin_dataloaders
         if reset_time:
             state.timestamp, state.previous_timestamp = Timestamp(), None
         self._set_duration(duration, scale_schedule_ratio)
@@ -600,13 +600,14 @@ class Trainer:
         self._schedules = Schedules(compiled, self._every_batch)
 
     def _load(self, options: LoadOptions, autoresume: bool) -> None:
-        saver = self._checkpoint_saver
-        found = find_latest_checkpoint(saver, self.state) if autoresume and saver else None
+        saver, found = self._checkpoint_saver, None
+        if autoresume and saver is not None:
+            found = find_latest(saver.folder, saver.latest_filename, self.state.run_name)
         path = found or options.path
         if path is None:
             return
         is_own = found is not None
-        self._position.rng_state = load_checkpoint(
+        rng_states = load_checkpoint(
             self.state,
             self.logger,
             path,
@@ -616,6 +617,7 @@ class Trainer:
             exclude_algorithms=None if is_own else options.exclude_algorithms,
             algorithm_passes=self.engine.algorithm_passes,
         )
+        self._position.continue_from(rng_states)
 
     def _require_train_data(self) -> DataSpec:
         if self._data_spec is None:
