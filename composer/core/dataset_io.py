@@ -12,12 +12,21 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch.utils.data import IterableDataset
 
 if TYPE_CHECKING:
     from composer.core.state import State
 
-__all__ = ["apply_dataset_state", "dataset_state_to_dict", "load_dataset_state"]
+__all__ = [
+    "apply_dataset_state",
+    "dataset_state_to_dict",
+    "generator_states",
+    "is_open",
+    "load_dataset_state",
+    "load_generator_states",
+    "reload_dataset_state",
+]
 
 
 def dataset_state_to_dict(state: State) -> dict[str, Any]:
@@ -26,7 +35,9 @@ def dataset_state_to_dict(state: State) -> dict[str, Any]:
     Returns:
         ``train`` and ``eval``: states of the data sets (``None``, or absent, where a data set has
         none); ``loader``: the training loader's own state, where it has one; ``position``: what the
-        trainer has noted about the current epoch, if anything.
+        trainer has noted about the current epoch, if anything; ``generators``: states of the
+        random generators the training loader was given; ``open``: labels of the evaluators whose
+        workers have been started for good.
     """
     num_samples = int(state.timestamp.sample_in_epoch)
     saved: dict[str, Any] = {"train": _read(state.train_dataloader, num_samples), "eval": {}}
@@ -41,6 +52,12 @@ def dataset_state_to_dict(state: State) -> dict[str, Any]:
         saved["loader"] = state.dataset_state["loader"]
     if state.dataset_state.get("position") is not None:
         saved["position"] = state.dataset_state["position"]
+    generators = generator_states(state.train_dataloader)
+    if generators:
+        saved["generators"] = generators
+    opened = [e.label for e in state.evaluators if is_open(e.dataloader)]
+    if opened:
+        saved["open"] = opened
     return saved
 
 
@@ -68,6 +85,55 @@ def apply_dataset_state(state: State) -> None:
         if kept["eval"].get(evaluator.label) is not None and _has_state(dataset):
             dataset.load_state_dict(kept["eval"].pop(evaluator.label))
             resumed["eval"][evaluator.label] = True
+
+
+def reload_dataset_state(state: State) -> bool:
+    """Let the training data go on from where it is now when it is next iterated over.
+
+    Returns:
+        Whether it can say where it is.
+    """
+    saved = dataset_state_to_dict(state)
+    loader, dataset = _loader(state.train_dataloader), _dataset(state.train_dataloader)
+    if _has_state(loader):
+        loader.load_state_dict(saved["loader"])
+        return True
+    if saved["train"] is not None:
+        dataset.load_state_dict(saved["train"])
+        return True
+    return False
+
+
+def is_open(dataloader: Any) -> bool:
+    """Return whether a loader has worker processes that live on from one pass to the next."""
+    loader = _loader(dataloader)
+    if not getattr(loader, "persistent_workers", False):
+        return False
+    # Such a loader keeps its iterator here; opening it draws a random number, reusing it does not.
+    return getattr(loader, "_iterator", None) is not None
+
+
+def generator_states(dataloader: Any) -> dict[str, torch.Tensor]:
+    """Return the states of the random generators that a loader and its sampler were given."""
+    return {name: generator.get_state() for name, generator in _generators(dataloader).items()}
+
+
+def load_generator_states(dataloader: Any, saved: dict[str, torch.Tensor]) -> None:
+    """Take over states from :func:`generator_states`."""
+    for name, generator in _generators(dataloader).items():
+        if name in saved:
+            generator.set_state(saved[name])
+
+
+def _generators(dataloader: Any) -> dict[str, torch.Generator]:
+    loader = _loader(dataloader)
+    holders = {
+        "loader": loader,
+        "sampler": getattr(loader, "sampler", None),
+        "batch_sampler": getattr(loader, "batch_sampler", None),
+    }
+    found = {name: getattr(holder, "generator", None) for name, holder in holders.items()}
+    return {name: each for name, each in found.items() if isinstance(each, torch.Generator)}
 
 
 def _loader(dataloader: Any) -> Any:
