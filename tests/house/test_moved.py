@@ -87,9 +87,8 @@ def test_installing_twice_leaves_one_finder() -> None:
     importlib.util.find_spec("composer.distributed.comm") is None, reason="comm is not there"
 )
 def test_dist_is_one_module_under_both_names_and_in_both_spellings() -> None:
-    import composer.utils.dist
-
     import composer.distributed.comm
+    import composer.utils.dist
     from composer.utils import dist
 
     assert dist is composer.utils.dist is composer.distributed.comm
