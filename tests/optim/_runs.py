@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+
 from composer.core.state import State
 from composer.core.time import Timestamp
 

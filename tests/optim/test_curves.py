@@ -3,6 +3,9 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from composer.optim.curves import (
     ConstantScheduler,
     CosineAnnealingScheduler,
@@ -13,9 +16,6 @@ from composer.optim.curves import (
     PolynomialScheduler,
     StepScheduler,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.optim._runs import at, make_state
 
 
@@ -141,9 +141,7 @@ def test_annealing_stays_between_its_ends(schedule, count):
     assert schedule.alpha_f - 1e-12 <= values(schedule, [count], "1000ba")[0] <= 1 + 1e-12
 
 
-@given(
-    t_0=st.integers(1, 50), t_mult=st.floats(1, 3), alpha_f=shares, count=st.integers(0, 500)
-)
+@given(t_0=st.integers(1, 50), t_mult=st.floats(1, 3), alpha_f=shares, count=st.integers(0, 500))
 def test_restarts_stay_between_their_ends(t_0, t_mult, alpha_f, count):
     schedule = CosineAnnealingWarmRestartsScheduler(f"{t_0}ba", t_mult, alpha_f)
     assert alpha_f - 1e-12 <= values(schedule, [count])[0] <= 1 + 1e-12

@@ -4,10 +4,10 @@ import copy
 import pickle
 
 import pytest
+
 from composer.core.time import Time
 from composer.optim.curves import LinearScheduler, MultiStepScheduler
 from composer.optim.schedule import Run, Schedule
-
 from tests.optim._runs import at, make_state
 
 
@@ -37,7 +37,9 @@ def test_a_time_becomes_a_count(text, max_duration, ssr, count):
 
 
 def test_a_share_of_a_run_without_length_is_refused():
-    with pytest.raises(RuntimeError, match=r"'0.5dur' is a share of max_duration, which is not set"):
+    with pytest.raises(
+        RuntimeError, match=r"'0.5dur' is a share of max_duration, which is not set"
+    ):
         resolve("0.5dur", max_duration=None)
 
 
@@ -49,7 +51,12 @@ def test_epochs_of_an_unsized_loader_are_refused(text):
 
 @pytest.mark.parametrize(
     ("max_duration", "batches_per_epoch", "end"),
-    [("10ep", 7, Time(70, "ba")), ("10ep", None, None), (None, 7, None), ("5ba", None, Time(5, "ba"))],
+    [
+        ("10ep", 7, Time(70, "ba")),
+        ("10ep", None, None),
+        (None, 7, None),
+        ("5ba", None, Time(5, "ba")),
+    ],
 )
 def test_the_end_of_the_run_is_known_or_none(max_duration, batches_per_epoch, end):
     limit = None if max_duration is None else Time.from_timestring(max_duration)

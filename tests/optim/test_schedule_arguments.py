@@ -1,6 +1,7 @@
 """Schedules refuse arguments that cannot work when they are made."""
 
 import pytest
+
 from composer.core.time import Time
 from composer.optim.schedule_arguments import check_number, check_time
 

@@ -3,6 +3,9 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from composer.optim.warmup import (
     ConstantWithWarmupScheduler,
     CosineAnnealingWithWarmupScheduler,
@@ -11,9 +14,6 @@ from composer.optim.warmup import (
     PolynomialWithWarmupScheduler,
     WarmupStableDecayScheduler,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.optim._runs import at, make_state
 
 
@@ -77,10 +77,10 @@ def test_schedules_count_in_the_unit_of_the_run(unit):
 
 
 EVERY = [
-    lambda w, **k: LinearWithWarmupScheduler(w, **k),
-    lambda w, **k: ConstantWithWarmupScheduler(w, **k),
-    lambda w, **k: CosineAnnealingWithWarmupScheduler(w, **k),
-    lambda w, **k: PolynomialWithWarmupScheduler(w, **k),
+    LinearWithWarmupScheduler,
+    ConstantWithWarmupScheduler,
+    CosineAnnealingWithWarmupScheduler,
+    PolynomialWithWarmupScheduler,
     lambda w, **k: MultiStepWithWarmupScheduler(w, ["90ba"], **k),
     lambda w, **k: WarmupStableDecayScheduler(w, "5ba", **k),
 ]
@@ -133,7 +133,9 @@ def test_a_schedule_shorter_than_a_run_in_another_unit_cannot_be_told():
     assert values(LinearWithWarmupScheduler("10ba", t_max="20ba"), [5], "9000sp") == [0.5]
 
 
-@pytest.mark.parametrize(("warmup", "cooldown"), [("60ba", "60ba"), ("10ba", "95ba"), ("10ba", "5sp")])
+@pytest.mark.parametrize(
+    ("warmup", "cooldown"), [("60ba", "60ba"), ("10ba", "95ba"), ("10ba", "5sp")]
+)
 def test_a_cooldown_that_does_not_fit_is_refused(warmup, cooldown):
     with pytest.raises(ValueError, match="do not fit into 100ba"):
         values(WarmupStableDecayScheduler(warmup, cooldown), [0])
@@ -144,7 +146,7 @@ def test_the_ratio_stretches_the_cooldown():
 
 
 def test_an_unknown_cooldown_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown cooldown shape 'sqrt'.*'1-sqrt'"):
+    with pytest.raises(ValueError, match=r"unknown cooldown shape 'sqrt'.*'1-sqrt'"):
         WarmupStableDecayScheduler("10ba", "20ba", cooldown="sqrt")  # pyright: ignore
 
 

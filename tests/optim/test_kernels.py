@@ -1,0 +1,61 @@
+"""The fused kernel is chosen only where it is right."""
+
+import pytest
+import torch
+
+from composer.optim.kernels import choose_fused, shrink
+
+FREE = {"fused": None, "foreach": None, "capturable": False}
+
+
+def plain():
+    return torch.nn.Parameter(torch.ones(2, 3))
+
+
+def test_plain_tensors_on_the_cpu_use_the_fused_kernel():
+    assert choose_fused(FREE, [plain(), plain()], [torch.ones(2, 3)] * 2, []) is True
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [
+        ({"fused": False, "foreach": None}, False),
+        ({"fused": True, "foreach": None}, True),
+        ({"fused": None, "foreach": True}, None),
+        ({"fused": None, "foreach": False}, None),
+        ({"fused": None, "foreach": None, "capturable": True}, None),
+    ],
+)
+def test_the_users_wish_is_kept(group, choice):
+    assert choose_fused(group, [plain()]) is choice
+
+
+class Sharded(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("params", "grads"),
+    [
+        ([plain()], [torch.ones(3, 2).t()]),
+        ([torch.ones(3, 2).t()], [torch.ones(2, 3)]),
+        ([plain()], [torch.ones(2, 3, dtype=torch.float64)]),
+        ([plain(), torch.ones(1, dtype=torch.float64)], []),
+        ([torch.ones(2, dtype=torch.complex64)], []),
+        ([torch.ones(2, device="meta")], []),
+        ([torch.ones(2).as_subclass(Sharded)], []),
+    ],
+    ids=["gradient layout", "layout", "gradient type", "types", "complex", "device", "subclass"],
+)
+def test_other_tensors_leave_the_choice_to_torch(params, grads):
+    assert choose_fused(FREE, params, grads) is None
+
+
+@pytest.mark.parametrize("factor", [0.5, torch.tensor(0.5)], ids=["number", "tensor"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_shrinking_multiplies_every_tensor(factor, mixed):
+    params = [torch.ones(2), torch.ones(3)]
+    if mixed:
+        params[1] = params[1].as_subclass(Sharded)
+    shrink(params, factor)
+    assert [p.tolist() for p in params] == [[0.5] * 2, [0.5] * 3]
