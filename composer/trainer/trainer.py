@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
@@ -50,8 +51,11 @@ from composer.trainer.arguments import (
     refuse_unknown_keywords,
 )
 from composer.trainer.assembly import OptimizersInput
+from composer.trainer.batch_source import BatchSource
+from composer.trainer.dry_run import DryRunReport, dry_run, everything_put_back
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.explain import Composition
+from composer.trainer.gradient_check import GradientCheck, check_gradients
 from composer.trainer.precision_policy import PrecisionPolicy, convert_to_float8, make_scaler
 from composer.trainer.predict_loop import PredictLoop
 from composer.trainer.preemption import Interruption
@@ -153,6 +157,8 @@ class Trainer:
         python_log_level: level of the ``composer`` logger, such as ``'INFO'``.
         compile_config: arguments of ``torch.compile`` for the model's forward pass; ``{}`` for its
             defaults, ``None`` not to compile.
+        check_gradients: whether ``fit`` begins by proving, on the first batch, that gradients do
+            not depend on the microbatch size; see :meth:`check_gradients`.
 
     Raises:
         TypeError: an unknown keyword, with the nearest known one, or an argument of a wrong type.
@@ -225,6 +231,7 @@ class Trainer:
         profiler: Tracer | None = None,
         python_log_level: str | None = None,
         compile_config: dict[str, Any] | None = None,
+        check_gradients: bool = False,
     ) -> None:
         hparams = extract_hparams(locals()) if auto_log_hparams else {}
         if python_log_level is not None:
@@ -292,9 +299,11 @@ class Trainer:
         self.logger = Logger(self.state, destinations)
         self.state.callbacks = [*destinations, *given_callbacks]
         self._checkpoint_saver = self._add_checkpoint_saver(save_options)
+        self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
         model.logger = self.logger
         self._interruption = Interruption()
+        self._must_check_gradients = check_gradients
 
         # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them.
         self.engine.run_event(Event.INIT)
@@ -422,6 +431,8 @@ class Trainer:
             self._set_evaluators(EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches))
         if self._schedules is None:
             self._compile_schedules()
+        if self._must_check_gradients:
+            self.check_gradients().require()
         self._run_fit_loop(data_spec)
 
     def eval(
@@ -512,6 +523,65 @@ class Trainer:
         Printed, it is a table.
         """
         return Composition(self.engine, self.state)
+
+    def dry_run(self) -> DryRunReport:
+        """Train, evaluate and save one step, then put everything back.
+
+        What would fail in an hour fails now: data that cannot be loaded, a batch that does not
+        fit, an evaluator whose metrics do not take the model's outputs, a state that cannot be
+        saved. Callbacks and loggers see nothing of it.
+
+        Returns:
+            What each part took.
+
+        Raises:
+            Exception: whatever failed; the run is as it was before.
+        """
+        data_spec = self._require_train_data()
+        if self._schedules is None:
+            self._set_duration(None, 1.0)
+            self._compile_schedules()
+        schedules = self._schedules
+
+        def train_one_batch() -> None:
+            silent = Logger(self.state)
+            engine = Engine(self.state, silent, self._algorithm_passes)
+            parts = dataclasses.replace(
+                self._parts, engine=engine, logger=silent, position=DataloaderPosition()
+            )
+            assert schedules is not None
+            assembly.build_fit_loop(parts, data_spec, schedules, Interruption()).run()
+
+        def evaluate(evaluators: list[Evaluator]) -> None:
+            silent = Logger(self.state)
+            engine = Engine(self.state, silent, self._algorithm_passes)
+            EvalLoop(
+                state=self.state, engine=engine, logger=silent, precision=self._precision_policy()
+            ).run(evaluators)
+
+        saver = self._checkpoint_saver
+        return dry_run(
+            self.state, train_one_batch, evaluate, saver is not None and saver.weights_only
+        )
+
+    def check_gradients(self, microbatch_size: int | None = None) -> GradientCheck:
+        """Compare the gradients of the first batch, whole, with those of its microbatches.
+
+        They are equal where the model's loss is a mean over samples, or over the tokens that the
+        batch says count. ``check_gradients().require()`` raises where they are not. The
+        constructor's ``check_gradients=True`` does so at the start of ``fit``.
+
+        Args:
+            microbatch_size: samples per microbatch; by default cuts of uneven size.
+        """
+        data_spec = self._require_train_data()
+        with everything_put_back(self.state):
+            batch = next(iter(data_spec.dataloader))
+            if data_spec.batch_transforms is not None:
+                batch = data_spec.batch_transforms(batch)
+        source = BatchSource(data_spec, self._device, self._parts.weigh_by_tokens)
+        model: ComposerModel = self.state.model  # pyright: ignore[reportAssignmentType]
+        return check_gradients(model, batch, source, self._device, microbatch_size)
 
     def close(self) -> None:
         """End the run: everything logged is delivered, callbacks and loggers are closed."""
@@ -643,6 +713,8 @@ class Trainer:
             )
 
     def _run_fit_loop(self, data_spec: DataSpec) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s", self.explain())
         assert self._schedules is not None
         model = self.state.model
         if not model.training:
