@@ -24,6 +24,7 @@ else:
 
 # Old path -> the module that is now there.
 MOVED = {
+    "composer.algorithms.warnings": "composer.utils.warnings",
     "composer.loggers.logger": "composer.core.logger",
     "composer.loggers.logger_destination": "composer.core.logger_destination",
     "composer.utils.device": "composer.devices.select",
@@ -80,7 +81,8 @@ class _Finder:
     ) -> ModuleSpec | None:
         if not fullname.startswith("composer."):
             return None
-        if fullname.startswith(DOUBLED) and fullname.count(".") == 2:
+        is_single = fullname.startswith(DOUBLED) and fullname.count(".") == 2
+        if is_single and fullname not in MOVED:
             return self._spec_with_room(fullname, path, target)
         real = target_of(fullname)
         return None if real is None else ModuleSpec(fullname, _AliasLoader(real))

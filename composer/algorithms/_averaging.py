@@ -23,7 +23,7 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return what training changes: parameters that are not frozen, and stored buffers."""
-    tensors = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    tensors: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
     derived = {
         id(buffer)
         for module in model.modules()
@@ -84,13 +84,13 @@ class WeightPairs:
         """
         for kind, weights, averages in self._groups:
             if kind == "parameter":
-                torch._foreach_lerp_(averages, weights, 1 - smoothing)
+                torch._foreach_lerp_(averages, weights, 1 - smoothing)  # pyright: ignore[reportPrivateImportUsage]
             elif kind == "buffer":
                 # No lerp: masks may hold infinities, whose difference is no number.
-                torch._foreach_mul_(averages, smoothing)
-                torch._foreach_add_(averages, weights, alpha=1 - smoothing)
+                torch._foreach_mul_(averages, smoothing)  # pyright: ignore[reportPrivateImportUsage]
+                torch._foreach_add_(averages, weights, alpha=1 - smoothing)  # pyright: ignore[reportPrivateImportUsage]
             else:
-                torch._foreach_copy_(averages, weights)
+                torch._foreach_copy_(averages, weights)  # pyright: ignore[reportPrivateImportUsage]
 
     def swap(self) -> None:
         """Exchange weights and averages."""

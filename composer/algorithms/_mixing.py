@@ -33,7 +33,7 @@ def draw_beta(alpha: float) -> float:
     """Return a number drawn from Beta(alpha, alpha), ``alpha > 0``, with torch's CPU generator."""
     concentration = torch.tensor(alpha, dtype=torch.float64)
     beta = torch.distributions.Beta(concentration, concentration, validate_args=False)
-    return beta.sample().tolist()
+    return beta.sample((1,)).tolist()[0]
 
 
 def draw_pairing(samples: Tensor) -> Tensor:

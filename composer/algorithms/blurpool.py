@@ -91,8 +91,9 @@ def apply_blurpool(
     finished = {each.conv for each in model.modules() if isinstance(each, BlurConv2d)}
 
     def blur_conv(module: nn.Module, index: int) -> nn.Module | None:
-        is_meant = isinstance(module, nn.Conv2d) and module not in finished
-        if not is_meant or max(module.stride) == 1 or module.in_channels < min_channels:
+        if not isinstance(module, nn.Conv2d) or module in finished:
+            return None
+        if max(module.stride) == 1 or module.in_channels < min_channels:
             return None
         return BlurConv2d.from_conv2d(module, index, blur_first)
 
