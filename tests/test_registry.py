@@ -96,15 +96,15 @@ def test_an_announced_thing_of_another_kind_is_refused(shapes: Registry[Shape], 
 
 
 def test_names_of_a_face_are_found_and_other_things_there_left_out() -> None:
-    errors = Registry(
-        "time error",
-        face="composer",
-        base="composer.core.units:Time",
+    devices = Registry(
+        "CPU",
+        face="composer.devices",
+        base="composer.devices.device_cpu:DeviceCPU",
         group="composer.tests.none",
     )
-    assert errors.names() == ["Time"]
+    assert devices.names() == ["DeviceCPU"]
     with pytest.raises(ArgumentTypeError):
-        errors.get("errors")
+        devices.get("get_device")
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,19 @@ def test_importing_composer_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_the_trainer_loads_only_torch_and_what_torch_loads() -> None:
+    code = (
+        "import sys, torch\n"
+        "before = set(sys.modules)\n"
+        "import composer.trainer.trainer\n"
+        "heavy = {'matplotlib', 'pandas', 'sklearn', 'torchmetrics', 'torchvision', 'tqdm',"
+        " 'transformers', 'wandb', 'yaml'}\n"
+        "print(sorted(heavy & (set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_public_class_can_be_pickled_by_reference() -> None:
     import composer
 

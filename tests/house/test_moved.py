@@ -42,7 +42,11 @@ def test_no_file_lies_at_an_old_path(alias: str) -> None:
     assert alias not in PACKAGE.files
 
 
-@pytest.mark.parametrize("alias", ALIASES)
+# A stub cannot lie in the folder of a method that is one file.
+IN_FOLDERS = [name for name in ALIASES if name.rpartition(".")[0] in PACKAGE.faces]
+
+
+@pytest.mark.parametrize("alias", IN_FOLDERS)
 def test_type_checkers_find_an_alias_too(alias: str) -> None:
     stub = PACKAGE.root.joinpath(*alias.split(".")).with_suffix(".pyi")
     assert stub.read_text("utf-8") == f"from {MOVED[alias]} import *\n"
