@@ -154,7 +154,9 @@ class Engine:
 
     def listens(self, event: Event) -> bool:
         """Return whether anybody acts on ``event``."""
-        return self._listeners_of(event) is not None
+        if event in self._listeners:
+            return self._listeners[event] is not None
+        return self._find_listeners(event) is not None
 
     def algorithms_for(self, event: Event) -> list[Algorithm]:
         """Return the methods that may act on ``event``, in the order in which they would.
@@ -179,10 +181,7 @@ class Engine:
         try:
             listeners = self._listeners[event]  # pyright: ignore[reportArgumentType]
         except KeyError:
-            event = Event(event)
-            listeners = self._listeners_of(event)
-        if event in _PHASE_STARTS:
-            listeners = self._begin_phase(event)
+            listeners = self._resolve(event := Event(event))
         if listeners is None:
             return _NO_TRACES
         return self._run(event, listeners)  # pyright: ignore[reportArgumentType]
@@ -193,11 +192,15 @@ class Engine:
             with self.state.profiler.span(Event(event).value):
                 pass
 
-    def _begin_phase(self, event: Event) -> _Listeners | None:
-        self._listeners.clear()
-        if event is Event.INIT:
-            self._claim_callbacks()
-        return self._listeners_of(event)
+    def _resolve(self, event: Event) -> _Listeners | None:
+        """Work out who acts on ``event`` and, within a phase, remember it."""
+        if event in _PHASE_STARTS:
+            self._listeners.clear()
+            if event is Event.INIT:
+                self._claim_callbacks()
+            return self._find_listeners(event)
+        self._listeners[event] = self._find_listeners(event)
+        return self._listeners[event]
 
     def _run(self, event: Event, listeners: _Listeners) -> Mapping[str, Trace]:
         if event is Event.INIT:
@@ -250,15 +253,12 @@ class Engine:
     def _blame(self, error: Exception, plugin: object, event: Event) -> None:
         error.add_note(f"raised by {plugin!r} on {event.value!r} at {self.state.timestamp}")
 
-    def _listeners_of(self, event: Event) -> _Listeners | None:
-        if event in self._listeners:
-            return self._listeners[event]
+    def _find_listeners(self, event: Event) -> _Listeners | None:
         if self._is_closed:
             raise StateError(f"{event.value!r} cannot run: the trainer is closed. Make a new one.")
         self._check_state(event)
         listeners = _Listeners(self.algorithms_for(event), self._calls(event))
-        self._listeners[event] = listeners if listeners else None
-        return self._listeners[event]
+        return listeners if listeners else None
 
     def _ordered(self, algorithms: Sequence[Algorithm], event: Event) -> Sequence[Algorithm]:
         if len(algorithms) < 2 and not self._has_user_passes:

@@ -33,14 +33,27 @@ class DeviceGPU(Device):
         index = _checked_index(device_id)
         self.torch_device = torch.device("cuda", index)
         torch.cuda.set_device(self.torch_device)
+        self._copies = torch.cuda.Stream(self.torch_device)
         torch.backends.cuda.matmul.allow_tf32 = allow_tf32
         torch.backends.cudnn.allow_tf32 = allow_tf32
 
     def tensor_to_device(self, tensor: Tensor) -> Tensor:
-        """Move one tensor here without waiting for the copy, which is real from pinned memory."""
+        """Move one tensor here without waiting for the copy.
+
+        Pinned memory is copied on a stream of its own. The host runs ahead of the GPU, so the copy
+        is made while the step before is still computed, and what uses the tensor waits for it.
+        """
         if tensor.device == self.torch_device:
             return tensor
-        return tensor.to(self.torch_device, non_blocking=True)
+        if not (tensor.is_cpu and tensor.is_pinned()):
+            return tensor.to(self.torch_device, non_blocking=True)
+        with torch.cuda.stream(self._copies):
+            moved = tensor.to(self.torch_device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.torch_device)
+        computing.wait_stream(self._copies)
+        # Or the allocator of the copying stream could give the memory away while it is in use.
+        moved.record_stream(computing)
+        return moved
 
 
 def _checked_index(device_id: int | None) -> int:

@@ -21,6 +21,7 @@ from composer.core.weight_view import evaluation_weights
 from composer.devices.device_cpu import DeviceCPU
 from composer.trainer.batch_source import BatchSource
 from composer.trainer.precision_policy import PrecisionPolicy
+from composer.trainer.train_metrics import compute
 from composer.utils.model_helpers import model_eval_mode
 
 __all__ = ["EvalLoop"]
@@ -175,7 +176,7 @@ class _Metrics:
 
     def compute(self) -> dict[str, Any]:
         """Return the values over all ranks, by the name they are logged under."""
-        values = {name: metric.compute() for name, metric in self.by_name.items()}
+        values = compute(self.by_name)
         self._state.eval_metric_values.update(values)
         return {f"metrics/{self._label}/{name}": value for name, value in values.items()}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 
@@ -14,7 +14,7 @@ from composer.core.state import State
 from composer.models.base import ComposerModel
 from composer.utils.model_helpers import model_eval_mode
 
-__all__ = ["TrainMetrics"]
+__all__ = ["TrainMetrics", "compute"]
 
 _AUGMENTING_EVENTS = (Event.BEFORE_FORWARD, Event.AFTER_FORWARD, Event.BEFORE_LOSS, Event.AFTER_LOSS)
 
@@ -72,6 +72,22 @@ class TrainMetrics:
         metrics = self._state.train_metrics
         if not metrics or not self._logger.listens_to_metrics:
             return
-        values = {name: metric.compute() for name, metric in metrics.items()}
+        values = compute(metrics)
         self._state.train_metric_values.update(values)
         self._logger.log_metrics({f"metrics/train/{name}": v for name, v in values.items()})
+
+
+def compute(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics' values, on their device.
+
+    A metric with several values (``MAP`` has twelve) gives one entry for each, as ``name/value``.
+    """
+    values: dict[str, Any] = {}
+    for name, metric in metrics.items():
+        value = metric.compute()
+        if isinstance(value, Mapping):
+            parts = cast("Mapping[str, Any]", value)
+            values.update({f"{name}/{part}": each for part, each in parts.items()})
+        else:
+            values[name] = value
+    return values
