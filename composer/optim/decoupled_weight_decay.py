@@ -22,7 +22,7 @@ from torch.optim.sgd import sgd as torch_sgd
 
 from composer.errors import ConfigError, TrainingError
 from composer.optim.decoupled_optimizer import DecoupledOptimizer, schedule_factor
-from composer.optim.kernels import choose_fused, shrink
+from composer.optim.kernels import choose_kernel, shrink
 from composer.optim.update_norms import NORM_PREFIX, count_copies, parameter_norms, sum_over_ranks
 
 __all__ = ["DecoupledAdamW", "DecoupledSGDW"]
@@ -82,6 +82,7 @@ class DecoupledSGDW(DecoupledOptimizer, SGD):
         """Update the parameters of one group in place; see the base class."""
         has_momentum = group["momentum"] != 0
         buffers = [self.state[p].get("momentum_buffer") for p in params] if has_momentum else []
+        foreach, fused = _choose_sgd_kernel(group, params, grads, buffers)
         self.sgdw(
             params,
             grads,
@@ -93,8 +94,8 @@ class DecoupledSGDW(DecoupledOptimizer, SGD):
             dampening=group["dampening"],
             nesterov=group["nesterov"],
             maximize=group["maximize"],
-            foreach=group["foreach"],
-            fused=_choose_fused_sgd(group, params, grads, buffers),
+            foreach=foreach,
+            fused=fused,
             grad_scale=getattr(self, "grad_scale", None),
             found_inf=getattr(self, "found_inf", None),
         )
@@ -228,6 +229,7 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
         variances = [s["exp_avg_sq"] for s in states]
         maxima = [s["max_exp_avg_sq"] for s in states] if group["amsgrad"] else []
         beta1, beta2 = group["betas"]
+        foreach, fused = choose_kernel(group, params, grads, moments, variances, maxima)
         self.adamw(
             params,
             grads,
@@ -243,8 +245,8 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=group["maximize"],
-            foreach=group["foreach"],
-            fused=choose_fused(group, params, grads, moments, variances, maxima),
+            foreach=foreach,
+            fused=fused,
             capturable=group["capturable"],
             grad_scale=getattr(self, "grad_scale", None),
             found_inf=getattr(self, "found_inf", None),
@@ -383,14 +385,15 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
         return optimizer_metrics
 
 
-def _choose_fused_sgd(
+def _choose_sgd_kernel(
     group: dict[str, Any], params: list[Tensor], grads: list[Tensor], buffers: list[Tensor | None]
-) -> bool | None:
+) -> tuple[bool | None, bool | None]:
     existing = [buffer for buffer in buffers if buffer is not None]
-    if existing and len(existing) < len(buffers):
+    foreach, fused = choose_kernel(group, params, grads, existing)
+    if fused and 0 < len(existing) < len(buffers):
         # A parameter had no gradient until now; the fused kernel starts all buffers at once.
-        return group["fused"]
-    return choose_fused(group, params, grads, existing)
+        return group["foreach"], group["fused"]
+    return foreach, fused
 
 
 def _check_graph_capture(group: dict[str, Any], param: Tensor) -> None:

@@ -14,37 +14,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["choose_fused", "shrink"]
+__all__ = ["choose_kernel", "shrink"]
 
 _PLAIN_TYPES = {Tensor, torch.nn.Parameter}
 
 
-def choose_fused(group: dict[str, Any], *tensor_lists: Sequence[Tensor]) -> bool | None:
-    """Decide whether a step of this group uses torch's fused kernel.
+def choose_kernel(
+    group: dict[str, Any], *tensor_lists: Sequence[Tensor]
+) -> tuple[bool | None, bool | None]:
+    """Choose torch's kernel for a step of this group.
 
     Args:
-        group: the parameter group; its ``fused`` and ``foreach`` are the user's wishes.
+        group: the parameter group; its ``foreach`` and ``fused`` are the user's wishes.
         tensor_lists: the parameters (at least one), then all else the kernel touches.
 
     Returns:
-        The user's ``fused`` if one of the wishes was given; ``True`` where the fused kernel is
-        known to be right and faster; ``None`` for torch's own choice.
+        ``foreach`` and ``fused`` for torch's functions; ``None`` and ``None`` let torch choose.
     """
     if group["fused"] is not None or group["foreach"] is not None:
-        return group["fused"]
+        return group["foreach"], group["fused"]
+    types = set(map(type, tensor_lists[0]))
+    if len(types) > 1 and not types <= _PLAIN_TYPES:
+        return False, False  # sharded and plain tensors do not go into one call
     # A compiled step is fused by the compiler, which wants to see the plain operations.
-    if group.get("capturable") or torch.compiler.is_compiling():
-        return None
-    return True if _are_dense_cpu_floats(tensor_lists) else None
+    if group.get("capturable") or torch.compiler.is_compiling() or not types <= _PLAIN_TYPES:
+        return None, None
+    return None, True if _are_dense_cpu_floats(tensor_lists) else None
 
 
 def _are_dense_cpu_floats(tensor_lists: Sequence[Sequence[Tensor]]) -> bool:
-    """Whether all are contiguous floating point tensors of one type on the CPU, none sharded."""
-    params = tensor_lists[0]
-    if not set(map(type, params)) <= _PLAIN_TYPES or not params[0].is_floating_point():
-        return False
-    dtype = params[0].dtype
-    return all(
+    """Whether all are contiguous floating point tensors of one type on the CPU."""
+    dtype = tensor_lists[0][0].dtype
+    return dtype.is_floating_point and all(
         tensor.is_cpu and tensor.dtype is dtype and tensor.is_contiguous()
         for tensors in tensor_lists
         for tensor in tensors
@@ -59,8 +60,7 @@ def shrink(params: list[Tensor], factor: float | Tensor) -> None:
         factor: a number, or a tensor without dimensions.
     """
     if len(set(map(type, params))) == 1:
-        torch._foreach_mul_(params, factor)  # pyright: ignore
+        torch._foreach_mul_(params, factor)
         return
-    # Sharded and plain tensors do not go into one call.
-    for param in params:
+    for param in params:  # sharded and plain tensors do not go into one call
         param.mul_(factor)

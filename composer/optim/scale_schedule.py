@@ -14,7 +14,6 @@ from torch.optim.lr_scheduler import (
 )
 
 from composer.errors import ConfigError
-from composer.optim.scheduler import CompiledScheduler
 
 __all__ = ["scale_pytorch_scheduler"]
 
@@ -49,7 +48,11 @@ def scale_pytorch_scheduler(scheduler: LRScheduler, ssr: float) -> None:
         case ExponentialLR():
             scheduler.gamma **= 1 / ssr
         case _:
-            raise ConfigError(_refusal(scheduler))
+            raise ConfigError(
+                f"{type(scheduler).__name__} cannot be scaled. StepLR, MultiStepLR, "
+                "CosineAnnealingLR, CosineAnnealingWarmRestarts and ExponentialLR can; so can every "
+                "schedule of composer.optim, which takes the ratio when it is compiled."
+            )
 
 
 def _scaled(scheduler: LRScheduler, name: str, count: int, ssr: float) -> int:
@@ -67,14 +70,3 @@ def _scaled_milestones(milestones: Counter[int], ssr: float) -> Counter[int]:
     for milestone, times in milestones.items():
         scaled[int(milestone * ssr)] += times
     return scaled
-
-
-def _refusal(scheduler: LRScheduler) -> str:
-    name = type(scheduler).__name__
-    if isinstance(scheduler, CompiledScheduler):
-        return f"{name} is no torch schedule: give the ratio to compile_composer_scheduler(ssr=...)"
-    return (
-        f"{name} cannot be scaled by scale_schedule_ratio. StepLR, MultiStepLR, CosineAnnealingLR, "
-        "CosineAnnealingWarmRestarts and ExponentialLR can, and so can every schedule of "
-        "composer.optim, e.g. LinearWithWarmupScheduler."
-    )

@@ -27,6 +27,7 @@ from composer.optim.curves import (
     PolynomialScheduler,
     StepScheduler,
 )
+from composer.optim.scale_schedule import scale_pytorch_scheduler
 from composer.optim.schedule import ComposerScheduler, Run
 from composer.optim.warmup import (
     ConstantWithWarmupScheduler,
@@ -58,6 +59,7 @@ __all__ = [
     "StepScheduler",
     "WarmupStableDecayScheduler",
     "compile_composer_scheduler",
+    "scale_pytorch_scheduler",
 ]
 
 log = logging.getLogger(__name__)

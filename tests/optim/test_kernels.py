@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from composer.optim.kernels import choose_fused, shrink
+from composer.optim.kernels import choose_kernel, shrink
 
 FREE = {"fused": None, "foreach": None, "capturable": False}
 
@@ -13,21 +13,21 @@ def plain():
 
 
 def test_plain_tensors_on_the_cpu_use_the_fused_kernel():
-    assert choose_fused(FREE, [plain(), plain()], [torch.ones(2, 3)] * 2, []) is True
+    assert choose_kernel(FREE, [plain(), plain()], [torch.ones(2, 3)] * 2, []) == (None, True)
 
 
 @pytest.mark.parametrize(
     ("group", "choice"),
     [
-        ({"fused": False, "foreach": None}, False),
-        ({"fused": True, "foreach": None}, True),
-        ({"fused": None, "foreach": True}, None),
-        ({"fused": None, "foreach": False}, None),
-        ({"fused": None, "foreach": None, "capturable": True}, None),
+        ({"fused": False, "foreach": None}, (None, False)),
+        ({"fused": True, "foreach": None}, (None, True)),
+        ({"fused": None, "foreach": True}, (True, None)),
+        ({"fused": None, "foreach": False}, (False, None)),
+        ({"fused": None, "foreach": None, "capturable": True}, (None, None)),
     ],
 )
 def test_the_users_wish_is_kept(group, choice):
-    assert choose_fused(group, [plain()]) is choice
+    assert choose_kernel(group, [plain()]) == choice
 
 
 class Sharded(torch.Tensor):
@@ -48,7 +48,11 @@ class Sharded(torch.Tensor):
     ids=["gradient layout", "layout", "gradient type", "types", "complex", "device", "subclass"],
 )
 def test_other_tensors_leave_the_choice_to_torch(params, grads):
-    assert choose_fused(FREE, params, grads) is None
+    assert choose_kernel(FREE, params, grads) == (None, None)
+
+
+def test_sharded_and_plain_tensors_together_are_looped_over():
+    assert choose_kernel(FREE, [torch.ones(2), Sharded()], []) == (False, False)
 
 
 @pytest.mark.parametrize("factor", [0.5, torch.tensor(0.5)], ids=["number", "tensor"])
