@@ -104,7 +104,7 @@ def test_names_of_a_face_are_found_and_other_things_there_left_out() -> None:
     )
     assert devices.names() == ["DeviceCPU"]
     with pytest.raises(ArgumentTypeError):
-        devices.get("get_device")
+        devices.get("Device")
 
 
 @pytest.mark.parametrize(
