@@ -7,3 +7,4 @@ from composer.utils.model_helpers import is_model_fsdp2 as is_model_fsdp2
 from composer.utils.model_helpers import model_eval_mode as model_eval_mode
 from composer.utils.naming import partial_format as partial_format
 from composer.utils.vision import add_vision_dataset_transform as add_vision_dataset_transform
+from composer.utils.warnings import warning_on_one_line as warning_on_one_line
