@@ -25,7 +25,13 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-_PRELOADED = ["torch", "torch.distributed", "torch.nn.parallel", "tests._dist"]
+_PRELOADED = [
+    "torch",
+    "torch.nn.parallel",
+    "torch._dynamo",
+    "composer.distributed.comm",
+    "tests._dist",
+]
 
 
 class RankFailure(AssertionError):

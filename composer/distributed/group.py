@@ -6,6 +6,8 @@ and a small gloo group for numbers and flags, so that counting samples never wai
 never mixes with collectives that run in another thread (asynchronous checkpoints).
 """
 
+import atexit
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -80,7 +82,10 @@ def connect(
 
 
 def disconnect() -> None:
-    """End the process group, if there is one, and forget it; all ranks should call this."""
+    """End the process group, if there is one, and forget it.
+
+    All ranks should call this. It runs by itself when the program ends.
+    """
     global _link  # noqa: PLW0603 - there is one process group per process
     _link = None
     if is_initialized():
@@ -151,6 +156,17 @@ def _start_group(device: Device, timeout: float) -> None:
             "cannot find each other. Start them with `composer -n N script.py` or torchrun."
         )
     dist.init_process_group(_backend_for(device), timeout=timedelta(seconds=timeout))
+    # A group that is still open when Python ends can abort the process: gloo's threads are then
+    # destroyed while they run, and a run that went well would count as failed.
+    atexit.unregister(_leave)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    failed = getattr(sys, "last_value", None) is not None
+    if failed and is_initialized() and "nccl" in str(dist.get_backend_config()):
+        return  # closing NCCL may wait for ranks that will not come; the error must get out
+    disconnect()
 
 
 def _backend_for(device: Device) -> str:
