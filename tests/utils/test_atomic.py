@@ -27,9 +27,14 @@ def test_the_file_appears_only_at_the_end(tmp_path):
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_write(path) as file:
-        file.write(b"new")
-        raise RuntimeError("half way")
+
+    def fail_half_way():
+        with atomic_write(path) as file:
+            file.write(b"new")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert path.read_bytes() == b"old"
     assert entries(tmp_path) == ["a.bin"]
 
@@ -56,12 +61,14 @@ def test_an_existing_file_is_kept_where_overwriting_is_not_allowed(tmp_path):
 
 def test_of_two_writers_that_may_not_overwrite_the_second_fails(tmp_path):
     path = tmp_path / "a.bin"
-    with (
-        pytest.raises(FileExistsError),
-        atomic_write(path, overwrite=False) as slow,
-    ):
-        slow.write(b"slow")
-        write_bytes(path, b"fast", overwrite=False)
+
+    def overtaken():
+        with atomic_write(path, overwrite=False) as slow:
+            slow.write(b"slow")
+            write_bytes(path, b"fast", overwrite=False)
+
+    with pytest.raises(FileExistsError):
+        overtaken()
     assert path.read_bytes() == b"fast"
     assert entries(tmp_path) == ["a.bin"]
 

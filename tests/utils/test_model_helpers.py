@@ -12,12 +12,12 @@ from composer.utils.model_helpers import (
 )
 
 
-def test_formats_are_known_by_name():
-    assert STR_TO_DTYPE == {
-        "fp32": torch.float32,
-        "fp16": torch.float16,
-        "bf16": torch.bfloat16,
-    }
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)],
+)
+def test_formats_are_known_by_name(name, dtype):
+    assert STR_TO_DTYPE[name] is dtype
 
 
 def test_the_mode_comes_back_and_frozen_layers_stay_frozen():

@@ -32,7 +32,7 @@ class Flaky:
 
 def test_it_is_called_until_it_works(waits):
     flaky = Flaky(2)
-    assert retry(ConnectionError, num_attempts=3)(lambda: flaky())() == "done"
+    assert retry(ConnectionError, num_attempts=3)(flaky)() == "done"
     assert flaky.calls == 3
     assert len(waits) == 2
 
@@ -40,7 +40,7 @@ def test_it_is_called_until_it_works(waits):
 def test_the_last_failure_is_raised(waits):
     flaky = Flaky(5)
     with pytest.raises(ConnectionError, match="not yet"):
-        retry(ConnectionError, num_attempts=3)(lambda: flaky())()
+        retry(ConnectionError, num_attempts=3)(flaky)()
     assert flaky.calls == 3
     assert len(waits) == 2
 
@@ -48,24 +48,24 @@ def test_the_last_failure_is_raised(waits):
 def test_other_errors_are_raised_at_once(waits):
     flaky = Flaky(1, KeyError)
     with pytest.raises(KeyError):
-        retry(ConnectionError)(lambda: flaky())()
+        retry(ConnectionError)(flaky)()
     assert flaky.calls == 1
     assert not waits
 
 
 def test_several_kinds_of_error_may_be_given(waits):
     flaky = Flaky(1, KeyError)
-    assert retry([ConnectionError, KeyError])(lambda: flaky())() == "done"
+    assert retry([ConnectionError, KeyError])(flaky)() == "done"
     assert len(waits) == 1
 
 
 def test_the_wait_doubles(waits):
-    retry(num_attempts=4, initial_backoff=0.5, max_jitter=0)(lambda f=Flaky(3): f())()
+    retry(num_attempts=4, initial_backoff=0.5, max_jitter=0)(Flaky(3))()
     assert waits == [0.5, 1.0, 2.0]
 
 
 def test_the_jitter_stays_below_its_limit(waits):
-    retry(num_attempts=4, initial_backoff=0, max_jitter=0.25)(lambda f=Flaky(3): f())()
+    retry(num_attempts=4, initial_backoff=0, max_jitter=0.25)(Flaky(3))()
     assert all(0 <= wait <= 0.25 for wait in waits)
 
 
@@ -96,7 +96,7 @@ def test_the_decorator_works_without_brackets(waits):
 
 def test_retrying_leaves_the_global_random_state_alone(waits):
     before = random.getstate()
-    retry(num_attempts=2)(lambda f=Flaky(1): f())()
+    retry(num_attempts=2)(Flaky(1))()
     assert random.getstate() == before
 
 
