@@ -141,10 +141,7 @@ class DecoupledSGDW(DecoupledOptimizer, SGD):
             found_inf: (fused only) 1 if a gradient is not finite and nothing may change, else 0.
         """
         if weight_decay != 0:
-            decay = schedule_factor(lr, initial_lr) * weight_decay
-            if found_inf is not None:
-                decay = decay * (1 - found_inf)
-            shrink(params, 1 - decay)
+            shrink(params, schedule_factor(lr, initial_lr) * weight_decay, found_inf)
         torch_sgd(
             params,
             d_p_list,
@@ -311,7 +308,7 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
             found_inf: (fused only) 1 if a gradient is not finite and nothing may change, else 0.
         """
         if initial_lr == 0:
-            shrink(params, 1 - weight_decay)
+            shrink(params, weight_decay, found_inf)
             coupled_decay = 0.0
         else:
             # Torch shrinks the weights by lr * decay inside its kernels, which skip it together
@@ -388,11 +385,19 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
 def _choose_sgd_kernel(
     group: dict[str, Any], params: list[Tensor], grads: list[Tensor], buffers: list[Tensor | None]
 ) -> tuple[bool | None, bool | None]:
+    """Choose the kernel, and complete the momentum for it.
+
+    The fused kernel starts either all buffers or none. A parameter that gets its first gradient
+    later than others starts from zero there, which without dampening is the same.
+    """
     existing = [buffer for buffer in buffers if buffer is not None]
     foreach, fused = choose_kernel(group, params, grads, existing)
     if fused and 0 < len(existing) < len(buffers):
-        # A parameter had no gradient until now; the fused kernel starts all buffers at once.
-        return group["foreach"], group["fused"]
+        if group["dampening"] != 0:
+            return False, False
+        for index, buffer in enumerate(buffers):
+            if buffer is None:
+                buffers[index] = torch.zeros_like(params[index])
     return foreach, fused
 
 

@@ -52,15 +52,18 @@ def _are_dense_cpu_floats(tensor_lists: Sequence[Sequence[Tensor]]) -> bool:
     )
 
 
-def shrink(params: list[Tensor], factor: float | Tensor) -> None:
-    """Multiply parameters by ``factor`` in place.
+def shrink(params: list[Tensor], decay: float | Tensor, found_inf: Tensor | None = None) -> None:
+    """Take away the share ``decay`` of the parameters, in place.
 
     Args:
         params: any shapes, devices and types.
-        factor: a number, or a tensor without dimensions.
+        decay: a number, or a tensor without dimensions.
+        found_inf: 1 if nothing may change, 0 otherwise; decided without reading it.
     """
+    if found_inf is not None:
+        decay = decay * (1 - found_inf)
     if len(set(map(type, params))) == 1:
-        torch._foreach_mul_(params, factor)
+        torch._foreach_mul_(params, 1 - decay)  # pyright: ignore[reportPrivateUsage]
         return
     for param in params:  # sharded and plain tensors do not go into one call
-        param.mul_(factor)
+        param.mul_(1 - decay)

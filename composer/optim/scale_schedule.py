@@ -50,8 +50,8 @@ def scale_pytorch_scheduler(scheduler: LRScheduler, ssr: float) -> None:
         case _:
             raise ConfigError(
                 f"{type(scheduler).__name__} cannot be scaled. StepLR, MultiStepLR, "
-                "CosineAnnealingLR, CosineAnnealingWarmRestarts and ExponentialLR can; so can every "
-                "schedule of composer.optim, which takes the ratio when it is compiled."
+                "CosineAnnealingLR, CosineAnnealingWarmRestarts and ExponentialLR can; so can "
+                "every schedule of composer.optim, which takes the ratio when it is compiled."
             )
 
 

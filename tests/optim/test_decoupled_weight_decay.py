@@ -122,14 +122,17 @@ def test_parameters_without_a_gradient_stay(cls):
     assert not optimizer.state
 
 
-def test_a_parameter_that_joins_late_gets_its_own_momentum():
+@pytest.mark.parametrize("dampening", [0, 0.5])
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+def test_a_parameter_that_joins_late_gets_its_own_momentum(kernel, dampening):
     early, late = weight(1.0, grad=1.0), weight(1.0, grad=1.0)
     late.grad = None
-    optimizer = DecoupledSGDW([early, late], lr=0.1, momentum=0.5)
+    optimizer = DecoupledSGDW([early, late], lr=0.1, momentum=0.5, dampening=dampening, **kernel)
     optimizer.step()
     late.grad = torch.ones_like(late)
     optimizer.step()
-    assert (early.item(), late.item()) == (pytest.approx(0.75), pytest.approx(0.9))
+    second = 0.5 + (1 - dampening)
+    assert (early.item(), late.item()) == (pytest.approx(0.9 - 0.1 * second), pytest.approx(0.9))
 
 
 @pytest.mark.parametrize("layout", ["gradient", "parameter"])

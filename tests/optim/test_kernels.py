@@ -55,11 +55,14 @@ def test_sharded_and_plain_tensors_together_are_looped_over():
     assert choose_kernel(FREE, [torch.ones(2), Sharded()], []) == (False, False)
 
 
-@pytest.mark.parametrize("factor", [0.5, torch.tensor(0.5)], ids=["number", "tensor"])
+@pytest.mark.parametrize("decay", [0.25, torch.tensor(0.25)], ids=["number", "tensor"])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_shrinking_multiplies_every_tensor(factor, mixed):
+@pytest.mark.parametrize(
+    ("found_inf", "left"), [(None, 0.75), (torch.tensor(0.0), 0.75), (torch.tensor(1.0), 1.0)]
+)
+def test_shrinking_takes_the_share_of_every_tensor(decay, mixed, found_inf, left):
     params = [torch.ones(2), torch.ones(3)]
     if mixed:
         params[1] = params[1].as_subclass(Sharded)
-    shrink(params, factor)
-    assert [p.tolist() for p in params] == [[0.5] * 2, [0.5] * 3]
+    shrink(params, decay, found_inf)
+    assert [p.tolist() for p in params] == [[left] * 2, [left] * 3]
