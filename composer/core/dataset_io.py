@@ -46,10 +46,10 @@ def dataset_state_to_dict(state: State) -> dict[str, Any]:
         if position is not None:
             saved["eval"][evaluator.label] = position
     loader = _loader(state.train_dataloader)
-    if _has_state(loader):
+    # Between epochs a loader that was not asked for more than its last batch stands at the end of
+    # the old epoch; opening it anew begins the next.
+    if _has_state(loader) and state.timestamp.batch_in_epoch.value > 0:
         saved["loader"] = loader.state_dict()
-    elif state.dataset_state.get("loader") is not None:
-        saved["loader"] = state.dataset_state["loader"]
     if state.dataset_state.get("position") is not None:
         saved["position"] = state.dataset_state["position"]
     generators = generator_states(state.train_dataloader)

@@ -226,9 +226,10 @@ def _replay_finished_epochs(loader: Iterable[Any], num_epochs: int) -> None:
 
 
 def _set_epoch(loader: Iterable[Any], epoch: int) -> None:
-    for name in ("sampler", "batch_sampler"):
-        sampler = getattr(loader, name, None)
-        for candidate in (sampler, getattr(sampler, "sampler", None)):
-            set_epoch = getattr(candidate, "set_epoch", None)
-            if callable(set_epoch):
-                set_epoch(epoch)
+    """Tell the loader's samplers the epoch, each once."""
+    named = [getattr(loader, name, None) for name in ("sampler", "batch_sampler")]
+    samplers = [*named, *(getattr(sampler, "sampler", None) for sampler in named)]
+    for sampler in {id(sampler): sampler for sampler in samplers}.values():
+        set_epoch = getattr(sampler, "set_epoch", None)
+        if callable(set_epoch):
+            set_epoch(epoch)
