@@ -44,8 +44,8 @@ def attach(
 def read_stub(package_name: str, stub_file: str) -> dict[str, Target]:
     """Read the public names of a stub, in the order in which they stand.
 
-    Only ``from module import name as alias`` makes a name public, as type checkers have it. In
-    ``from . import child as child`` the name is the module ``child``.
+    Only ``from module import name as name`` makes a name public, as type checkers have it. In
+    ``from package import child as child`` the name is the module ``child``.
 
     Args:
         package_name: the package the stub describes, to resolve relative imports.
@@ -70,8 +70,8 @@ def read_stub(package_name: str, stub_file: str) -> dict[str, Target]:
         if isinstance(node, ast.ImportFrom):
             module = _absolute(package_name, node)
             for alias in node.names:
-                if alias.asname is not None:
-                    names[alias.asname] = _target(package_name, module, alias.name)
+                if alias.asname == alias.name:
+                    names[alias.name] = _target(package_name, module, alias.name)
     return names
 
 

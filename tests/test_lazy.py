@@ -44,11 +44,21 @@ def test_a_loaded_name_stays_in_the_package(make: Callable[..., ModuleType]) -> 
     assert vars(house)["Door"] is first
 
 
-def test_names_can_be_renamed_relative_and_modules(make: Callable[..., ModuleType]) -> None:
-    stub = "from .door import Door as Gate\nfrom house import door as way\nfrom . import door as d2"
-    house = make(stub, door="class Door: pass")
-    assert house.Gate is house.way.Door
-    assert house.d2 is house.way is sys.modules["house.door"]
+def test_a_name_can_be_a_module_and_its_place_relative(make: Callable[..., ModuleType]) -> None:
+    stub = (
+        "from .door import Door as Door\nfrom house import door as door\nfrom . import key as key"
+    )
+    house = make(stub, door="class Door: pass", key="")
+    assert house.door is sys.modules["house.door"]
+    assert house.Door is house.door.Door
+    assert house.key is sys.modules["house.key"]
+
+
+def test_another_name_is_no_re_export_as_type_checkers_have_it(
+    make: Callable[..., ModuleType],
+) -> None:
+    house = make("from house.door import Door as Gate", door="class Door: pass")
+    assert list(house.__all__) == []
 
 
 def test_star_import_takes_the_names_of_the_stub(make: Callable[..., ModuleType]) -> None:

@@ -19,7 +19,8 @@ def public_names() -> dict[str, list[str]]:
         parts = stub.relative_to(ROOT).with_suffix("").parts
         tree = ast.parse(stub.read_text("utf-8"))
         imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-        shown = [alias.asname for node in imports for alias in node.names if alias.asname]
+        aliases = [alias for node in imports for alias in node.names]
+        shown = [alias.name for alias in aliases if alias.asname == alias.name]
         names[".".join(part for part in parts if part != "__init__")] = sorted(shown)
     return names
 

@@ -5,11 +5,12 @@ from composer.core.naming import (
 from composer.core.naming import format_name_with_dist as format_name_with_dist
 from composer.core.naming import format_name_with_dist_and_time as format_name_with_dist_and_time
 from composer.devices.select import get_device as get_device
-from composer.distributed import reproducibility as reproducibility
 from composer.distributed.config import FSDP2Config as FSDP2Config
 from composer.distributed.config import FSDPConfig as FSDPConfig
 from composer.distributed.config import ParallelismConfig as ParallelismConfig
 from composer.distributed.config import TPConfig as TPConfig
+from composer.utils import dist as dist
+from composer.utils import reproducibility as reproducibility
 from composer.utils.atomic import atomic_write as atomic_write
 from composer.utils.auto_log_hparams import (
     convert_flat_dict_to_nested_dict as convert_flat_dict_to_nested_dict,
