@@ -1,0 +1,9 @@
+from composer.core.data_spec import DataSpec as DataSpec
+from composer.core.data_spec import ensure_data_spec as ensure_data_spec
+from composer.core.evaluator import Evaluator as Evaluator
+from composer.core.evaluator import ensure_evaluator as ensure_evaluator
+from composer.core.types import JSON as JSON
+from composer.core.types import Batch as Batch
+from composer.core.types import Dataset as Dataset
+from composer.core.types import MemoryFormat as MemoryFormat
+from composer.core.types import TrainerMode as TrainerMode
