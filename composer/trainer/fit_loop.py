@@ -80,7 +80,7 @@ class FitLoop:
         self._run_event(Event.FIT_START)
         self._position.prepare(state)
         self._counts.restart_clock()
-        first_batch = state.timestamp.batch
+        started_at = state.timestamp
         while not state.is_training_done:
             timestamp = state.timestamp
             if timestamp.epoch_in_iteration == 0 and timestamp.batch_in_epoch == 0:
@@ -91,7 +91,7 @@ class FitLoop:
             num_batches = self._run_epoch()
             if num_batches == 0:
                 break
-        if state.timestamp.batch == first_batch:
+        if state.timestamp is started_at:
             warnings.warn(
                 f"nothing was trained: the dataloader {state.dataloader_label!r} gave no batch",
                 stacklevel=2,
@@ -99,10 +99,11 @@ class FitLoop:
         self._finish()
 
     def _run_epoch(self) -> int:
-        """Train to the end of the epoch or of the run, and return the number of batches."""
+        """Train to the end of the epoch or of the run, and return the number of its batches."""
         state = self._state
         length = _common_length(state)
-        num_batches = 0
+        # With those of before an interruption, which may have come after the epoch's last batch.
+        num_batches = state.timestamp.batch_in_epoch.value
         is_complete = True
         for batch in self._batches(length):
             self._run_batch(batch)
@@ -204,7 +205,6 @@ class FitLoop:
                 return
             yield batch
             num_left = None if num_left is None else num_left - 1
-
 
 
 _NO_BATCH = object()
