@@ -319,7 +319,7 @@ class Engine:
         """Call while closing: one failure must not keep the others from closing."""
         try:
             function(*args)
-        except Exception:  # noqa: BLE001 - reported with its traceback
+        except Exception:
             log.exception("closing failed in %r", function)
             return False
         return True

@@ -1,16 +1,17 @@
 """The router between what is logged and where it goes.
 
-Callers log tensors or numbers at any time; nothing is read from the device then. :meth:`Logger.flush`
-reads everything a step produced in one copy and hands each destination one dict per step. On an
-accelerator the copy is asynchronous: the loop does not wait for it, and destinations get a step's
-values a moment later, in order. This file is one of the two places that read from the device.
+Callers log tensors or numbers at any time; nothing is read from the device then.
+:meth:`Logger.flush` reads everything a step produced in one copy and hands each destination one
+dict per step. On an accelerator the copy is asynchronous: the loop does not wait for it, and
+destinations get a step's values a moment later, in order. This file is one of the two places that
+read from the device.
 """
 
 from __future__ import annotations
 
 import pathlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -130,7 +131,11 @@ class Logger:
         steps = self._steps
         current = steps[-1] if steps else None
         # A name logged twice in one step is two readings: destinations must see both.
-        if current is None or current.step != step or not current.metrics.keys().isdisjoint(metrics):
+        if (
+            current is None
+            or current.step != step
+            or not current.metrics.keys().isdisjoint(metrics)
+        ):
             current = _Step(step)
             steps.append(current)
         for name, value in metrics.items():
@@ -230,7 +235,7 @@ def _takes(destination: LoggerDestination, method: str) -> bool:
     return getattr(type(destination), method) is not getattr(LoggerDestination, method)
 
 
-def format_log_data_value(data: Any) -> str:
+def format_log_data_value(data: Any) -> str:  # noqa: PLR0911 - one return per kind of value
     """Return a short text for a logged value.
 
     Strings are quoted, floats have four decimals, one-element tensors read as numbers, larger ones
@@ -254,5 +259,3 @@ def format_log_data_value(data: Any) -> str:
     if isinstance(data, Sequence | set | frozenset):
         return "[" + ", ".join(format_log_data_value(item) for item in data) + "]"
     return str(data)
-
-

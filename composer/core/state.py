@@ -90,7 +90,8 @@ class State(Serializable):
         callbacks: Callback | Sequence[Callback] | None = None,
         parallelism_config: Any = None,
     ) -> None:
-        self.model = model
+        # A ComposerModel; typed loosely, because that class stands on a floor above.
+        self.model: Any = model
         self.rank_zero_seed = rank_zero_seed
         self.run_name = run_name
         self.device = device
@@ -110,8 +111,12 @@ class State(Serializable):
 
         self.train_dataloader = train_dataloader
         self.evaluators = evaluators
-        self.dataset_state: dict[str, Any] = dataset_state if dataset_state is not None else {"train": None, "eval": {}}
-        self.dataset_resumption: dict[str, Any] = dataset_resumption if dataset_resumption is not None else {"train": False, "eval": {}}
+        self.dataset_state: dict[str, Any] = (
+            dataset_state if dataset_state is not None else {"train": None, "eval": {}}
+        )
+        self.dataset_resumption: dict[str, Any] = (
+            dataset_resumption if dataset_resumption is not None else {"train": False, "eval": {}}
+        )
         self._dataloader: Iterable[Any] | None = None
         self._dataloader_label: str | None = None
         self._dataloader_len: int | None = None
@@ -232,8 +237,8 @@ class State(Serializable):
             self._dataloader_len = actual
         elif actual is not None and wanted > actual:
             warnings.warn(
-                f"{wanted} batches of {self._dataloader_label!r} were asked for, but there are only "
-                f"{actual}; using {actual}",
+                f"{wanted} batches of {self._dataloader_label!r} were asked for, but there are "
+                f"only {actual}; using {actual}",
                 stacklevel=2,
             )
             self._dataloader_len = actual
@@ -287,7 +292,9 @@ class State(Serializable):
             TypeError: the batch is not a pair.
         """
         if not isinstance(self.batch, Sequence) or len(self.batch) != 2:
-            raise TypeError(f"state.batch is no pair but a {type(self.batch).__name__}; use state.batch")
+            raise TypeError(
+                f"state.batch is no pair but a {type(self.batch).__name__}; use state.batch"
+            )
         inputs, targets = self.batch
         return inputs, targets
 
@@ -307,7 +314,9 @@ class State(Serializable):
             return
         self.named_optimizers = {}
         for optimizer in ensure_tuple(optimizers):
-            self.named_optimizers[_free_name(type(optimizer).__name__, self.named_optimizers)] = optimizer
+            self.named_optimizers[_free_name(type(optimizer).__name__, self.named_optimizers)] = (
+                optimizer
+            )
 
     @property
     def schedulers(self) -> list[LRScheduler]:
@@ -377,7 +386,7 @@ class State(Serializable):
         """Return the model's parameters and buffers, by name."""
         return self.model.state_dict()
 
-    def load_state_dict(
+    def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride] - Composer's own form
         self,
         state: dict[str, Any],
         logger: Logger,
@@ -385,7 +394,15 @@ class State(Serializable):
         exclude_algorithms: list[str] | None = None,
         algorithm_passes: list[AlgorithmPass] | None = None,
     ) -> None:
-        """Take over what :meth:`state_dict` returned; see :func:`composer.core.state_io.load_state`."""
+        """Take over what :meth:`state_dict` returned.
+
+        Args:
+            state: the dict; it may lack parts.
+            logger: given to methods that are added and applied.
+            strict: whether the model's names must match exactly.
+            exclude_algorithms: methods of the dict that must not be added.
+            algorithm_passes: the order of methods, to see whether one can still be added.
+        """
         load_state(self, state, logger, strict, exclude_algorithms, algorithm_passes)
 
 

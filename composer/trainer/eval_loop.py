@@ -50,7 +50,7 @@ class EvalLoop:
 
     def run_due(self, evaluators: Sequence[Evaluator], event: Event) -> bool:
         """Run the evaluators that are due on ``event``, and say whether there were any."""
-        due = [e for e in evaluators if e.eval_interval(self._state, event)]
+        due = [e for e in evaluators if e.eval_interval and e.eval_interval(self._state, event)]
         if not due:
             return False
         self._engine.run_event(Event.EVAL_BEFORE_ALL)
@@ -90,10 +90,9 @@ class EvalLoop:
         padding = _Padding(data_spec, int(state.timestamp.batch))
         length = state.dataloader_len
         batches = islice(iter(data_spec.dataloader), None if length is None else int(length))
-        for batch in batches:
-            if data_spec.batch_transforms is not None:
-                batch = data_spec.batch_transforms(batch)
-            state.batch = batch
+        for loaded in batches:
+            transform = data_spec.batch_transforms
+            state.batch = batch = loaded if transform is None else transform(loaded)
             samples = data_spec.get_num_samples_in_batch(batch)
             tokens = data_spec.get_num_tokens_in_batch(batch)
             run_event(Event.EVAL_BATCH_START)
@@ -131,7 +130,7 @@ class EvalLoop:
         state.batch = source.prepare(part)
         run_event(Event.EVAL_BEFORE_FORWARD)
         with self._precision.autocast():
-            state.outputs = state.model.eval_forward(state.batch)  # pyright: ignore[reportCallIssue]
+            state.outputs = state.model.eval_forward(state.batch)
         run_event(Event.EVAL_AFTER_FORWARD)
         if not metrics.by_name:
             return
@@ -169,7 +168,7 @@ class _Metrics:
             batch, outputs = cpu.batch_to_device(batch), cpu.batch_to_device(outputs)
         model, state = self._state.model, self._state
         for name, metric in self.by_name.items():
-            returned = model.update_metric(batch, outputs, metric)  # pyright: ignore[reportCallIssue]
+            returned = model.update_metric(batch, outputs, metric)
             if returned is not None:
                 state.metric_outputs = returned
                 state.metric_outputs["metric_name"] = name

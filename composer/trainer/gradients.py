@@ -104,7 +104,7 @@ class GradientPass:
 
         run_event(Event.BEFORE_LOSS)
         with self._precision.autocast():
-            state.loss = state.model.loss(state.outputs, state.batch)  # pyright: ignore[reportCallIssue]
+            state.loss = state.model.loss(state.outputs, state.batch)
         run_event(Event.AFTER_LOSS)
 
         run_event(Event.BEFORE_BACKWARD)

@@ -18,7 +18,7 @@ from composer.optim.scheduler import (
 )
 from composer.utils.iter_helpers import ensure_tuple
 
-__all__ = ["Schedules", "SchedulersInput", "compile_schedulers", "scale_max_duration"]
+__all__ = ["SchedulersInput", "Schedules", "compile_schedulers", "scale_max_duration"]
 
 OneScheduler = ComposerScheduler | LRScheduler
 SchedulersInput = OneScheduler | Sequence[OneScheduler] | Mapping[str, Any] | None

@@ -59,7 +59,9 @@ class TrainStep:
         self._optimizers = state.optimizers
         self._closure_optimizer = _closure_optimizer(self._optimizers, precision)
 
-    def run(self, source: BatchSource, samples: int | float, tokens: int) -> dict[str, torch.Tensor]:
+    def run(
+        self, source: BatchSource, samples: int | float, tokens: int
+    ) -> dict[str, torch.Tensor]:
         """Train on ``state.batch``.
 
         Args:
@@ -95,7 +97,7 @@ class TrainStep:
                 loss_dict.update(losses)
             return losses[TOTAL_LOSS]
 
-        optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+        optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return first
 
     def _compute_gradients(
