@@ -701,9 +701,9 @@ class Trainer:
         model = self.state.model
         if not model.training:
             model.train()
-        loop = assembly.build_fit_loop(
-            self._parts, data_spec, self._compiled_schedules(), self._interruption
-        )
+        schedules = self._compiled_schedules()
+        schedules.refresh()
+        loop = assembly.build_fit_loop(self._parts, data_spec, schedules, self._interruption)
         try:
             with self._interruption:
                 loop.run()
