@@ -153,8 +153,7 @@ def set_up_ranks(device: Device, timeout_s: float, seed: int | None, determinist
         The seed of rank 0; rank ``r`` uses ``r`` more.
     """
     # Alone there is nobody to connect to, and a group would only slow metrics down.
-    if comm.get_world_size() > 1:
-        comm.initialize_dist(device, timeout_s)
+    comm.connect(device, timeout_s, group_for_one=False)
     rank_zero_seed = reproducibility.agree_on_seed(seed)
     reproducibility.seed_all(rank_zero_seed + comm.get_global_rank())
     if deterministic:
