@@ -15,7 +15,13 @@ from torch.optim import Optimizer
 
 from composer.core.precision import Precision
 from composer.core.serializable import Serializable
-from composer.core.state_io import load_state, state_to_dict
+from composer.core.state_io import (
+    load_model_state,
+    load_optimizer_state,
+    load_state,
+    optimizers_to_dict,
+    state_to_dict,
+)
 from composer.core.time import Time, Timestamp, TimeUnit, ensure_time
 from composer.distributed import comm
 from composer.errors import ConfigError
@@ -175,7 +181,9 @@ class State(Serializable):
         limit = self._max_duration
         if limit is None:
             return None
-        return Time(self.timestamp.count(limit.unit) / limit.value, TimeUnit.DURATION)
+        # Training that was stopped before its first batch has a limit of 0, and has reached it.
+        share = self.timestamp.count(limit.unit) / limit.value if limit.value else 1.0
+        return Time(share, TimeUnit.DURATION)
 
     def stop_training(self) -> None:
         """End training after the current batch."""
@@ -372,6 +380,26 @@ class State(Serializable):
         return self.fsdp_config is not None
 
     @property
+    def fsdp_config_version(self) -> int:
+        """Which sharding is used: 0 for none, 2 for ``fully_shard``, the only one there is."""
+        return 2 if self.fsdp_enabled else 0
+
+    @property
+    def fsdp_state_dict_type(self) -> str | None:
+        """How checkpoints keep a sharded model: ``'full'`` or ``'sharded'``; else ``None``."""
+        return getattr(self.fsdp_config, "state_dict_type", None)
+
+    @property
+    def fsdp_sharded_state_dict_enabled(self) -> bool:
+        """Whether each rank saves its own part of the model."""
+        return self.fsdp_state_dict_type == "sharded"
+
+    @property
+    def load_monolith_rank0_only(self) -> bool:
+        """Whether only rank 0 reads a single-file checkpoint of a sharded model."""
+        return bool(getattr(self.fsdp_config, "load_monolith_rank0_only", False))
+
+    @property
     def tp_config(self) -> Any:
         """The tensor parallel options, where the model is tensor parallel."""
         return getattr(self.parallelism_config, "tp", None)
@@ -385,6 +413,39 @@ class State(Serializable):
     def get_model_state_dict(self) -> dict[str, Any]:
         """Return the model's parameters and buffers, by name."""
         return self.model.state_dict()
+
+    def get_optim_state_dict(self) -> dict[str, Any]:
+        """Return the optimizers' states, by the optimizer's name and the parameters' names."""
+        return optimizers_to_dict(self)
+
+    def load_model_state(
+        self,
+        state_dict: dict[str, Any],
+        logger: Logger,
+        strict: bool,
+        exclude_algorithms: list[str] | None = None,
+        algorithm_passes: list[AlgorithmPass] | None = None,
+    ) -> None:
+        """Take over only the weights of what :meth:`state_dict` returned.
+
+        Arguments as in :meth:`load_state_dict`.
+        """
+        load_model_state(self, state_dict, logger, strict, exclude_algorithms, algorithm_passes)
+
+    def load_optim_state(self, state_dict: dict[str, Any], strict: bool = True) -> None:
+        """Take over only the optimizers' states of what :meth:`state_dict` returned.
+
+        Args:
+            state_dict: the dict.
+            strict: whether an optimizer without a state in the dict is refused.
+
+        Raises:
+            ValueError: ``strict`` and no state for an optimizer.
+        """
+        missing = self.named_optimizers.keys() - state_dict.get("optimizers", {}).keys()
+        if strict and missing:
+            raise ConfigError(f"the dict has no state of the optimizers {sorted(missing)}")
+        load_optimizer_state(self, state_dict)
 
     def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride] - Composer's own form
         self,

@@ -49,6 +49,8 @@ class BatchSource:
             tokens = self.data_spec.loss_generating_tokens(batch)
             if tokens is not None:
                 return tokens
+            if self._on_tokens and self.data_spec.counts_tokens:
+                return self.data_spec.get_num_tokens_in_batch(batch)
             if self._on_tokens:
                 raise ConfigError(
                     "accumulate_train_batch_on_tokens=True, but the batch does not say which "

@@ -67,9 +67,9 @@ class TestMicrobatchSize:
         assert evaluator.device_eval_microbatch_size == 2
 
     @pytest.mark.parametrize("size", [None, "auto"])
-    def test_a_loader_without_a_batch_size_needs_one(self, size):
-        with pytest.raises(AttributeError, match="a list has no batch_size"):
-            make([torch.zeros(2)], device_eval_microbatch_size=size)
+    def test_a_loader_without_a_batch_size_is_not_split(self, size):
+        evaluator = make([torch.zeros(2)], device_eval_microbatch_size=size)
+        assert evaluator.device_eval_microbatch_size is None
 
     @pytest.mark.parametrize("size", [0, -1, "big", True])
     def test_impossible_sizes_are_refused(self, loader, size):
