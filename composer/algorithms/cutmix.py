@@ -19,6 +19,7 @@ box pasted too. ``alpha=0`` cuts nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ def cutmix_batch(
     target: Tensor,
     length: float | None = None,
     alpha: float = 1.0,
-    bbox: tuple | None = None,
+    bbox: Sequence[int] | None = None,
     indices: Tensor | None = None,
     uniform_sampling: bool = False,
 ) -> tuple[Tensor, Tensor, float, Box]:
@@ -119,7 +120,7 @@ def _interval(size: int, length: int, position: float, uniform: bool) -> tuple[i
     return max(start, 0), min(start + length, size)
 
 
-def _checked_box(bbox: tuple, height: int, width: int) -> Box:
+def _checked_box(bbox: Sequence[int], height: int, width: int) -> Box:
     top, left, bottom, right = (int(edge) for edge in bbox)
     if not (0 <= top <= bottom <= height and 0 <= left <= right <= width):
         raise ConfigError(
@@ -196,9 +197,9 @@ class CutMix(SampleMixing):
         self._share = 1 - own_share
         state.batch_set_item(self.input_key, mixed)
 
-    def combine(self, outputs: Tensor, targets: Tensor, partners: Tensor) -> Tensor:
+    def combine(self, outputs: Tensor, targets: Tensor, pairing: Tensor) -> Tensor:
         """Mix targets by area, or paste the box into targets as large as the image."""
         if not self._is_dense:
-            return super().combine(outputs, targets, partners)
+            return super().combine(outputs, targets, pairing)
         top, left, bottom, right = self._box
-        return _paste(targets, partners[..., top:bottom, left:right], self._box)
+        return _paste(targets, targets[..., top:bottom, left:right][pairing], self._box)

@@ -117,7 +117,9 @@ class HandRun:
         self.run(Event.EPOCH_END)
 
 
-def image_batch(num_samples: int = 4, side: int = 16, num_classes: int = 4) -> tuple[Tensor, Tensor]:
+def image_batch(
+    num_samples: int = 4, side: int = 16, num_classes: int = 4
+) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     images = torch.rand(num_samples, 3, side, side, generator=generator)
     return images, torch.arange(num_samples) % num_classes

@@ -141,7 +141,9 @@ def test_interpolated_losses_add_up_by_share() -> None:
     mixed, partners, weight = mixup_batch(images, labels, alpha=1.0, indices=pairing)
     scores = run.state.model((mixed, labels))
     cross_entropy = torch.nn.functional.cross_entropy
-    expected = (1 - weight) * cross_entropy(scores, labels) + weight * cross_entropy(scores, partners)
+    expected = (1 - weight) * cross_entropy(scores, labels) + weight * cross_entropy(
+        scores, partners
+    )
     torch.testing.assert_close(loss, expected)
     assert run.state.batch[1] is labels
 
