@@ -98,19 +98,36 @@ class SampleMixing(Algorithm):
         self.interpolate_loss = interpolate_loss
         self.input_key = input_key
         self.target_key = target_key
-        self.events = {Event.BEFORE_FORWARD: "mix_inputs"}
+        self.events = {
+            Event.BEFORE_FORWARD: "mix_inputs",
+            Event.AFTER_BACKWARD: "restore_inputs",
+        }
         if interpolate_loss:
             self.events |= {Event.AFTER_LOSS: "note_targets", Event.BEFORE_BACKWARD: "mix_losses"}
         else:
             self.events |= {Event.BEFORE_LOSS: "mix_targets", Event.AFTER_LOSS: "restore_targets"}
-        # Of the current microbatch: the pairing, the partners' weight, and targets put aside.
+        # Of the current microbatch: the pairing, the partners' share, and what is put aside.
         self._pairing: Tensor | None = None
         self._share = 0.0
+        self._inputs: Any = None
         self._targets: Any = None
 
     @abstractmethod
+    def blend(self, inputs: Tensor, pairing: Tensor) -> tuple[Tensor, float]:
+        """Return mixed inputs and the partners' share in them."""
+
     def mix_inputs(self, state: State, logger: Logger) -> None:
-        """Mix the inputs; set the pairing and the partners' share."""
+        """Give the model mixed inputs."""
+        self._inputs = state.batch_get_item(self.input_key)
+        inputs = check_tensor(self, "inputs", self._inputs)
+        self._pairing = draw_pairing(inputs)
+        mixed, self._share = self.blend(inputs, self._pairing)
+        state.batch_set_item(self.input_key, mixed)
+
+    def restore_inputs(self, state: State, logger: Logger) -> None:
+        """Give the batch its own inputs back: an optimizer may ask for its gradients again."""
+        state.batch_set_item(self.input_key, self._inputs)
+        self._inputs = self._targets = self._pairing = None
 
     def combine(self, outputs: Tensor, targets: Tensor, pairing: Tensor) -> Tensor:
         """Return the targets of the mixed samples."""
@@ -127,7 +144,6 @@ class SampleMixing(Algorithm):
     def restore_targets(self, state: State, logger: Logger) -> None:
         """Give the batch its own targets back."""
         state.batch_set_item(self.target_key, self._targets)
-        self._targets = self._pairing = None
 
     def _known_pairing(self) -> Tensor:
         if self._pairing is None:
@@ -149,4 +165,3 @@ class SampleMixing(Algorithm):
             other = state.model.loss(state.outputs, state.batch)
         state.batch_set_item(self.target_key, own)
         state.loss = interpolate(state.loss, other, self._share)
-        self._targets = self._pairing = None

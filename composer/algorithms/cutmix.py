@@ -176,7 +176,7 @@ class CutMix(SampleMixing):
         )
 
     def mix_inputs(self, state: State, logger: Logger) -> None:
-        """Paste boxes into the inputs of the microbatch."""
+        """Give the model images with pasted boxes."""
         inputs = check_tensor(self, "inputs", state.batch_get_item(self.input_key))
         targets = check_tensor(self, "targets", state.batch_get_item(self.target_key))
         self._is_dense = targets.ndim > 2 and targets.shape[-2:] == inputs.shape[-2:]
@@ -185,17 +185,19 @@ class CutMix(SampleMixing):
                 f"targets of shape {tuple(targets.shape)} are as large as the images: the box is "
                 "pasted into them, and two losses cannot stand for that. Use interpolate_loss=False"
             )
-        self._pairing = draw_pairing(inputs)
+        super().mix_inputs(state, logger)
+
+    def blend(self, inputs: Tensor, pairing: Tensor) -> tuple[Tensor, float]:
+        """Return inputs with a pasted box and the partners' share of their area."""
         # The pairing stands in for the targets, which are mixed before the loss.
         mixed, _, own_share, self._box = cutmix_batch(
             inputs,
-            self._pairing,
+            pairing,
             alpha=self.alpha,
-            indices=self._pairing,
+            indices=pairing,
             uniform_sampling=self.uniform_sampling,
         )
-        self._share = 1 - own_share
-        state.batch_set_item(self.input_key, mixed)
+        return mixed, 1 - own_share
 
     def combine(self, outputs: Tensor, targets: Tensor, pairing: Tensor) -> Tensor:
         """Mix targets by area, or paste the box into targets as large as the image."""

@@ -103,6 +103,7 @@ class HandRun:
         for optimizer in self.state.optimizers:
             optimizer.zero_grad()
         self.loss(batch).backward()
+        self.run(Event.AFTER_BACKWARD)
         self.run(Event.AFTER_TRAIN_BATCH)
         for optimizer in self.state.optimizers:
             optimizer.step()

@@ -81,7 +81,7 @@ def make_trainer(
 ) -> Trainer:
     torch.manual_seed(0)
     is_case = isinstance(case_or_methods, Case)
-    model = case_or_methods.model() if is_case else classifier()
+    model = keywords.pop("model", case_or_methods.model if is_case else classifier)()
     methods = [case_or_methods.make()] if is_case else case_or_methods
     keywords = {
         "model": model,
@@ -242,6 +242,18 @@ def test_an_interrupted_run_equals_one_that_was_not(case: Case, tmp_path: Path) 
     assert_equal(weights(straight), weights(resumed))
     with evaluation_weights(straight.state), evaluation_weights(resumed.state):
         assert_equal(weights(straight), weights(resumed))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.make().required_on_load()], ids=str)
+def test_a_checkpoint_brings_the_surgery_it_needs(case: Case, tmp_path: Path) -> None:
+    trained = make_trainer(
+        case, "2ba", save_folder=str(tmp_path), save_interval="2ba", save_filename="ba{batch}.pt"
+    )
+    trained.fit()
+    with pytest.warns(UserWarning, match=f"trained with {case.name}"):
+        loaded = make_trainer([], model=case.model, load_path=str(tmp_path / "ba2.pt"))
+    assert [repr(method) for method in loaded.state.algorithms] == [repr(case.make())]
+    assert_equal(weights(trained), weights(loaded))
 
 
 class HostReads(TorchDispatchMode):
