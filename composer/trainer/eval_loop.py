@@ -19,6 +19,7 @@ from composer.core.state import State
 from composer.core.time import Timestamp
 from composer.core.weight_view import evaluation_weights
 from composer.devices.device_cpu import DeviceCPU
+from composer.distributed.reproducibility import get_own_rng_state, load_own_rng_state
 from composer.trainer.batch_source import BatchSource
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.train_metrics import compute
@@ -63,9 +64,13 @@ class EvalLoop:
         state = self._state
         loader, label, length = state.dataloader, state.dataloader_label, state.dataloader_len
         kept = state.batch, state.outputs, state.loss
+        # Loaders draw random numbers when they are opened: with them put back, training goes on as
+        # it would have without the evaluation.
+        random_state = get_own_rng_state()
         with model_eval_mode(state.model), torch.no_grad(), evaluation_weights(state):
             for evaluator in evaluators:
                 self._run_one(evaluator)
+        load_own_rng_state(random_state)
         state.batch, state.outputs, state.loss = kept
         state.set_dataloader(loader, label, -1 if length is None else length)
         self._logger.flush()

@@ -20,6 +20,7 @@ from composer.trainer.gradients import GradientPass
 from composer.trainer.losses import TOTAL_LOSS
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.train_metrics import TrainMetrics
+from composer.utils.iter_helpers import map_collection
 
 __all__ = ["TrainStep"]
 
@@ -113,6 +114,9 @@ class TrainStep:
                 optimizer.zero_grad(set_to_none=True)
             self._metrics.reset()
             parts = source.split(batch, microbatcher.size)
+            if microbatcher.automatic:
+                # Methods replace parts of a batch; done again, it must be as it came.
+                parts = [map_collection(part, _same) for part in parts]
             return self._gradients.run(parts, source.prepare, self._shares(source, parts), sync)
 
         def undo() -> None:
@@ -139,6 +143,10 @@ class TrainStep:
             return weights[index] / mean if mean else 0.0
 
         return share
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _whole(index: int) -> float:
