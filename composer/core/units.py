@@ -7,6 +7,7 @@ while training runs are in :mod:`composer.core.time`.
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from typing import Any, Generic, TypeVar, cast
 
@@ -138,6 +139,8 @@ class Time(Generic[TValue]):
         if match is None:
             raise TimeFormatError(f"{timestring!r} is not a time. {_EXAMPLES}")
         number, unit = float(match.group(1)), TimeUnit(match.group(2).lower())
+        if not math.isfinite(number):
+            raise TimeFormatError(f"{timestring!r} is too large to be a time")
         if unit is TimeUnit.DURATION:
             return Time(number, unit)
         if number != int(number):
