@@ -110,6 +110,11 @@ class ConsoleLogger(LoggerDestination):
 
     # Training.
 
+    def init(self, state: State, logger: Logger) -> None:
+        """Begin, also where an earlier run has closed this logger."""
+        del state, logger
+        self._prints = comm.get_local_rank() == 0
+
     def fit_start(self, state: State, logger: Logger) -> None:
         """Print the hyperparameters."""
         del state

@@ -102,6 +102,7 @@ class ProgressBarLogger(LoggerDestination):
         """Remember whose position to show."""
         del logger
         self._state = state
+        self._show_pbar = comm.get_local_rank() == 0
 
     def fit_start(self, state: State, logger: Logger) -> None:
         """Print the hyperparameters and begin a bar."""
