@@ -613,6 +613,13 @@ class Trainer:
         self, dataloader: Loader | None, label: str, num_batches: int | None
     ) -> DataSpec:
         if dataloader is not None:
+            known = () if self._data_spec is None else (self._data_spec, self._data_spec.dataloader)
+            if known and all(dataloader is not each for each in known):
+                # Other data: an epoch that was left in the middle is not gone on with in it.
+                self.state.timestamp = self.state.timestamp.copy(
+                    batch_in_epoch=0, sample_in_epoch=0, token_in_epoch=0
+                )
+                self.state.dataset_state["position"] = None
             every = -1 if num_batches is None else num_batches
             self._data_spec = self._set_train_data(TrainDataOptions(dataloader, label, every))
         elif num_batches is not None and self.state.dataloader is not None:
