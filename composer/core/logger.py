@@ -43,9 +43,13 @@ class _Step:
         self.tensors: list[tuple[str, torch.Tensor]] = []
 
     def add(self, name: str, value: Any) -> None:
-        self.metrics[name] = value
         if isinstance(value, torch.Tensor) and value.numel() == 1:
-            self.tensors.append((name, value.detach()))
+            if value.is_cpu:
+                # Waits for nothing, and takes the number before the tensor may change.
+                value = value.item()
+            else:
+                self.tensors.append((name, value.detach().clone()))
+        self.metrics[name] = value
 
 
 class _Copy:
@@ -61,11 +65,8 @@ class _Copy:
         remote: list[torch.Tensor] = []
         for step in steps:
             for name, tensor in step.tensors:
-                if tensor.device.type == "cpu":
-                    step.metrics[name] = tensor.item()
-                else:
-                    self._places.append((step.metrics, name))
-                    remote.append(tensor)
+                self._places.append((step.metrics, name))
+                remote.append(tensor)
         if remote:
             self._start(remote)
 
@@ -115,7 +116,10 @@ class Logger:
         self._metric_sinks = [d.log_metrics for d in self.destinations if _takes(d, "log_metrics")]
         # Whether anybody takes them: if not, computing values only to log them is a waste.
         self.listens_to_metrics = bool(self._metric_sinks)
-        self.listens_to_traces = any(_takes(d, "log_traces") for d in self.destinations)
+        self.listens_to_traces = any(
+            _takes(d, "log_traces") and getattr(d, "should_log_traces", True)
+            for d in self.destinations
+        )
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics; nothing is read from the device before the next :meth:`flush`.
@@ -156,6 +160,14 @@ class Logger:
             for step in copies.popleft().finish():
                 for log_metrics in self._metric_sinks:
                     log_metrics(step.metrics, step.step)
+
+    def interrupt(self) -> None:
+        """Deliver what was logged, and tell the destinations that an error or Ctrl-C ended it."""
+        try:
+            self.flush()
+        finally:
+            for destination in self.destinations:
+                destination.interrupted()
 
     def log_hyperparameters(self, parameters: dict[str, Any]) -> None:
         """Log configuration values, by name."""

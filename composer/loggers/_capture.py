@@ -17,9 +17,9 @@ _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Capture:
     """Hands the lines written to stdout or stderr to a function, besides writing them.
 
-    The stream object stays the same and only its ``write`` is replaced, so that what others have
-    kept (the handlers of ``logging``, for one) is seen as well. Several may be stacked and closed in
-    any order.
+    The stream object stays the same and only its ``write`` is replaced, so that what others write
+    to the object they have kept (the handlers of ``logging``, for one) is seen as well. Several may
+    be stacked and closed in any order.
 
     Args:
         name: ``'stdout'`` or ``'stderr'``.

@@ -112,7 +112,8 @@ def _notebook_bar() -> Any:
     except ImportError:
         return None
     # Without ipywidgets the class is there and cannot be made.
-    return notebook.tqdm_notebook if notebook.IProgress is not None else None
+    has_widgets = getattr(notebook, "IProgress", None) is not None
+    return notebook.tqdm_notebook if has_widgets else None
 
 
 class BarMaker:

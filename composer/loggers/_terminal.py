@@ -31,16 +31,12 @@ class Screen:
     """
 
     def __init__(self, stream: str | TextIO) -> None:
-        if isinstance(stream, str):
-            if stream not in ("stderr", "stdout"):
-                raise unknown_name("stream", stream, ("stderr", "stdout"))
-            # Now, not where this file was imported: the program may have redirected it since.
-            stream = sys.stderr if stream == "stderr" else sys.stdout
-        elif not hasattr(stream, "write"):
+        # Looked up now, not on import: the program may have redirected it since.
+        self.stream = _named_stream(stream) if isinstance(stream, str) else stream
+        if not hasattr(self.stream, "write"):
             raise ArgumentTypeError(
                 f"stream={stream!r} must be 'stderr', 'stdout' or a file opened for text"
             )
-        self.stream: TextIO = stream
         self._is_lost = False
 
     @property
@@ -71,6 +67,12 @@ class Screen:
         else:
             tqdm.tqdm.write(text, file=self.stream)
         self.stream.flush()
+
+
+def _named_stream(name: str) -> TextIO:
+    if name not in ("stderr", "stdout"):
+        raise unknown_name("stream", name, ("stderr", "stdout"))
+    return sys.stderr if name == "stderr" else sys.stdout
 
 
 def config_text(hyperparameters: Mapping[str, Any]) -> str:

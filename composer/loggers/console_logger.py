@@ -189,6 +189,10 @@ class ConsoleLogger(LoggerDestination):
         self.log_to_console(self.logged_metrics, state, prefix="Eval ", is_train=False)
         self.logged_metrics, self._train_metrics = self._train_metrics, {}
 
+    def interrupted(self) -> None:
+        """Print what is due."""
+        self._print_all()
+
     def close(self, state: State, logger: Logger) -> None:
         """Print what is due, then nothing more."""
         del state, logger

@@ -67,10 +67,9 @@ class InMemoryLogger(LoggerDestination):
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """Keep values with the timestamp at which they were logged."""
         timestamp = self._timestamp_of(step)
-        for name, value in metrics.items():
-            if isinstance(value, torch.Tensor):
-                # Whoever logged it may go on writing into it.
-                value = value.detach().clone()
+        for name, logged in metrics.items():
+            # Whoever logged a tensor may go on writing into it.
+            value = logged.detach().clone() if isinstance(logged, torch.Tensor) else logged
             self.data.setdefault(name, []).append((timestamp, value))
             self.most_recent_values[name] = value
             self.most_recent_timestamps[name] = timestamp

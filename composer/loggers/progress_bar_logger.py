@@ -58,6 +58,7 @@ class ProgressBarLogger(LoggerDestination):
         self._train: Meter | None = None
         self._train_unit: TimeUnit | None = None
         self._inner: Meter | None = None
+        self._inner_kind = "eval"
         self._state: State | None = None
         self._next_show_s = math.inf
 
@@ -148,7 +149,7 @@ class ProgressBarLogger(LoggerDestination):
     def eval_end(self, state: State, logger: Logger) -> None:
         """End an evaluator's bar, with its metrics."""
         self._settle(logger)
-        self._close_inner(self._inner_reading(state, "eval", with_metrics=True))
+        self._close_inner(self._inner_reading(state, with_metrics=True))
 
     def predict_start(self, state: State, logger: Logger) -> None:
         """Print the hyperparameters and begin a bar."""
@@ -164,28 +165,32 @@ class ProgressBarLogger(LoggerDestination):
     def predict_end(self, state: State, logger: Logger) -> None:
         """End the bar."""
         del logger
-        self._close_inner(self._inner_reading(state, "predict"))
+        self._close_inner(self._inner_reading(state))
 
     def close(self, state: State, logger: Logger) -> None:
         """Leave the terminal as it should be."""
         del state, logger
-        self.release()
+        self.interrupted()
         self._show_pbar = False
 
-    def release(self) -> None:
+    def interrupted(self) -> None:
         """End open bars as they are; the cursor stands at the start of a line again."""
         self._next_show_s = math.inf
-        for meter in (self._inner, self._train):
-            if meter is not None:
-                meter.close(None)
+        inner, train, state = self._inner, self._train, self._state
         self._inner = self._train = None
+        if inner is not None:
+            inner.close(None if state is None else self._inner_reading(state))
+        if train is not None:
+            # Within an evaluation the active loader is not that of training.
+            is_readable = state is not None and inner is None
+            train.close(self._train_reading(state) if is_readable else None)
 
     # How.
 
     def _begin(self, state: State, logger: Logger) -> None:
         self._state = state
         # What an error has left open.
-        self.release()
+        self.interrupted()
         self._values.clear()
         if not self._show_pbar:
             return
@@ -211,8 +216,7 @@ class ProgressBarLogger(LoggerDestination):
         if state is None:
             return
         if self._inner is not None:
-            kind = "predict" if state.dataloader_label == "predict" else "eval"
-            self._inner.show(self._inner_reading(state, kind))
+            self._inner.show(self._inner_reading(state))
         elif self._train is not None:
             self._train.show(self._train_reading(state))
         self._schedule()
@@ -235,11 +239,12 @@ class ProgressBarLogger(LoggerDestination):
 
     def _open_inner(self, state: State, kind: str) -> None:
         self._close_inner(None)
+        self._inner_kind = kind
         if self._maker is None or not self._show_pbar:
             return
         if self._train is not None:
             self._train.pause()
-        self._inner = self._maker.open(self._inner_reading(state, kind))
+        self._inner = self._maker.open(self._inner_reading(state))
         self._schedule()
 
     def _close_inner(self, reading: Reading | None) -> None:
@@ -272,7 +277,8 @@ class ProgressBarLogger(LoggerDestination):
             values,
         )
 
-    def _inner_reading(self, state: State, kind: str, with_metrics: bool = False) -> Reading:
+    def _inner_reading(self, state: State, with_metrics: bool = False) -> Reading:
+        kind = self._inner_kind
         label, length = state.dataloader_label, state.dataloader_len
         now = state.predict_timestamp if kind == "predict" else state.eval_timestamp
         return Reading(

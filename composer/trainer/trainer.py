@@ -10,7 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from composer.checkpoint.load import load as load_checkpoint
@@ -444,10 +444,10 @@ class Trainer:
         else:
             evaluators = self._make_evaluators(EvalOptions(eval_dataloader, 1, subset_num_batches))
             state.eval_metrics.update(assembly.eval_metrics_of(state.model, evaluators))
-        self.engine.run_event(Event.EVAL_STANDALONE_START)
-        self._eval_loop().run(evaluators)
-        self.engine.run_event(Event.EVAL_STANDALONE_END)
-        self.logger.flush()
+        with self._loggers_kept_informed():
+            self.engine.run_event(Event.EVAL_STANDALONE_START)
+            self._eval_loop().run(evaluators)
+            self.engine.run_event(Event.EVAL_STANDALONE_END)
 
     def predict(
         self,
@@ -467,9 +467,8 @@ class Trainer:
             The outputs of each batch, on the CPU; empty if not wanted.
         """
         loop = PredictLoop(state=self.state, engine=self.engine, precision=self._precision_policy())
-        outputs = loop.run(ensure_data_spec(dataloader), subset_num_batches, return_outputs)
-        self.logger.flush()
-        return outputs
+        with self._loggers_kept_informed():
+            return loop.run(ensure_data_spec(dataloader), subset_num_batches, return_outputs)
 
     def save_checkpoint(
         self, name: str = "ep{epoch}-ba{batch}-rank{rank}", *, weights_only: bool = False
@@ -711,15 +710,21 @@ class Trainer:
         schedules = self._compiled_schedules()
         schedules.refresh()
         loop = assembly.build_fit_loop(self._parts, data_spec, schedules, self._interruption)
-        try:
-            with self._interruption:
-                loop.run()
-        finally:
-            # Also after an error or Ctrl-C: what was measured so far is not lost.
-            with contextlib.suppress(KeyboardInterrupt):
-                self.logger.flush()
+        with self._loggers_kept_informed(), self._interruption:
+            loop.run()
         for optimizer in self.state.optimizers:
             optimizer.zero_grad(set_to_none=True)
+
+    @contextlib.contextmanager
+    def _loggers_kept_informed(self) -> Iterator[None]:
+        """Deliver what is logged, also after an error or Ctrl-C: what was measured is not lost."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(KeyboardInterrupt):
+                self.logger.interrupt()
+            raise
+        self.logger.flush()
 
     def _precision_policy(self) -> PrecisionPolicy:
         state = self.state
