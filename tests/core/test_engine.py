@@ -108,7 +108,7 @@ def test_a_method_that_acts_on_nothing_is_refused() -> None:
     class Empty(Algorithm):
         pass
 
-    with pytest.raises(ConfigError, match="acts on nothing.*`events`"):
+    with pytest.raises(ConfigError, match=r"acts on nothing.*`events`"):
         make_engine([Empty()]).run_event(Event.INIT)
 
 

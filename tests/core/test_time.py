@@ -11,7 +11,7 @@ from composer.core.time import Time, Timestamp, TimeUnit
 from composer.errors import ConfigError, TimeUnitError
 
 SECOND = datetime.timedelta(seconds=1)
-FULL = Timestamp(
+somewhere = Timestamp(
     iteration=1, epoch=2, batch=3, sample=4, token=5, epoch_in_iteration=6, token_in_iteration=7,
     batch_in_epoch=8, sample_in_epoch=9, token_in_epoch=10, total_wct=11 * SECOND,
     iteration_wct=12 * SECOND, epoch_wct=13 * SECOND, batch_wct=14 * SECOND,
@@ -23,8 +23,8 @@ def test_a_new_timestamp_is_zero_everywhere() -> None:
 
 
 def test_the_next_batch_moves_counts_and_clocks() -> None:
-    after = FULL.to_next_batch(samples=100, tokens=1000, duration=SECOND)
-    assert after == FULL.copy(
+    after = somewhere.to_next_batch(samples=100, tokens=1000, duration=SECOND)
+    assert after == somewhere.copy(
         batch=4, batch_in_epoch=9, sample=104, sample_in_epoch=109, token=1005,
         token_in_epoch=1010, token_in_iteration=1007, total_wct=12 * SECOND,
         iteration_wct=13 * SECOND, epoch_wct=14 * SECOND, batch_wct=SECOND,
@@ -32,18 +32,18 @@ def test_the_next_batch_moves_counts_and_clocks() -> None:
 
 
 def test_the_next_epoch_begins_with_nothing_done_in_it() -> None:
-    after = FULL.to_next_epoch(SECOND)
+    after = somewhere.to_next_epoch(SECOND)
     zero = datetime.timedelta()
-    assert after == FULL.copy(
+    assert after == somewhere.copy(
         epoch=3, epoch_in_iteration=7, batch_in_epoch=0, sample_in_epoch=0, token_in_epoch=0,
         total_wct=12 * SECOND, iteration_wct=13 * SECOND, epoch_wct=zero, batch_wct=zero,
     )  # fmt: skip
 
 
 def test_the_next_iteration_begins_with_nothing_done_in_it() -> None:
-    after = FULL.to_next_iteration(SECOND)
+    after = somewhere.to_next_iteration(SECOND)
     zero = datetime.timedelta()
-    assert after == FULL.copy(
+    assert after == somewhere.copy(
         iteration=2, epoch_in_iteration=0, token_in_iteration=0, batch_in_epoch=0,
         sample_in_epoch=0, token_in_epoch=0, total_wct=12 * SECOND, iteration_wct=zero,
         epoch_wct=zero, batch_wct=zero,
@@ -51,9 +51,9 @@ def test_the_next_iteration_begins_with_nothing_done_in_it() -> None:
 
 
 def test_moving_on_leaves_the_old_timestamp_as_it_was() -> None:
-    before = FULL.state_dict()
-    FULL.to_next_batch(1), FULL.to_next_epoch(), FULL.to_next_iteration()
-    assert FULL.state_dict() == before
+    before = somewhere.state_dict()
+    somewhere.to_next_batch(1), somewhere.to_next_epoch(), somewhere.to_next_iteration()
+    assert somewhere.state_dict() == before
 
 
 def test_samples_may_be_given_as_a_time_or_a_whole_float() -> None:
@@ -66,39 +66,39 @@ def test_samples_may_be_given_as_a_time_or_a_whole_float() -> None:
     [("iter", 1), ("ep", 2), ("ba", 3), ("sp", 4), ("tok", 5), ("sec", 11)],
 )
 def test_each_unit_has_its_counter(unit: str, count: int) -> None:
-    assert FULL.get(unit) == Time(count, unit)
-    assert FULL.count(TimeUnit(unit)) == count
+    assert somewhere.get(unit) == Time(count, unit)
+    assert somewhere.count(TimeUnit(unit)) == count
 
 
 def test_no_counter_counts_shares_of_the_run() -> None:
     with pytest.raises(ConfigError, match="get_elapsed_duration"):
-        FULL.get("dur")
+        somewhere.get("dur")
 
 
 def test_a_timestamp_compares_with_times_of_any_unit() -> None:
-    assert FULL < "4ba"
-    assert FULL <= Time(3, "ba")
-    assert FULL > Time(1, "ep")
-    assert FULL >= "2ep"
-    assert FULL == "4sp"
-    assert FULL != Time(5, "sp")
+    assert somewhere < "4ba"
+    assert somewhere <= Time(3, "ba")
+    assert somewhere > Time(1, "ep")
+    assert somewhere >= "2ep"
+    assert somewhere == "4sp"
+    assert somewhere != Time(5, "sp")
 
 
 def test_timestamps_are_equal_when_all_counters_are() -> None:
-    assert FULL.copy() == FULL
-    assert hash(FULL.copy()) == hash(FULL)
-    assert FULL.copy(batch_wct=SECOND) != FULL
+    assert somewhere.copy() == somewhere
+    assert hash(somewhere.copy()) == hash(somewhere)
+    assert somewhere.copy(batch_wct=SECOND) != somewhere
 
 
-@pytest.mark.parametrize("other", [3, FULL])
+@pytest.mark.parametrize("other", [3, somewhere])
 def test_a_timestamp_has_no_order_with_numbers_or_other_timestamps(other: Any) -> None:
     with pytest.raises(TypeError, match="compares with a Time"):
-        assert FULL < other
+        assert somewhere < other
 
 
 def test_a_copy_refuses_a_counter_there_is_not() -> None:
     with pytest.raises(TypeError, match="bach"):
-        FULL.copy(bach=3)
+        somewhere.copy(bach=3)
 
 
 def test_a_counter_in_a_wrong_unit_is_refused() -> None:
@@ -112,26 +112,26 @@ def test_a_clock_takes_only_a_timedelta() -> None:
 
 
 def test_the_state_dict_holds_plain_integers_and_timedeltas() -> None:
-    state = FULL.state_dict()
+    state = somewhere.state_dict()
     assert {type(value) for value in state.values()} == {int, datetime.timedelta}
     assert len(state) == 14
 
 
 def test_loading_gives_the_same_timestamp() -> None:
     loaded = Timestamp()
-    loaded.load_state_dict(FULL.state_dict())
-    assert loaded == FULL
+    loaded.load_state_dict(somewhere.state_dict())
+    assert loaded == somewhere
 
 
 def test_a_state_dict_without_iterations_and_clocks_loads() -> None:
     old = {
         name: value
-        for name, value in FULL.state_dict().items()
+        for name, value in somewhere.state_dict().items()
         if "iteration" not in name and "wct" not in name
     }
-    loaded = FULL.copy()
+    loaded = somewhere.copy()
     loaded.load_state_dict(old)
-    assert loaded.batch == FULL.batch
+    assert loaded.batch == somewhere.batch
     assert loaded.iteration == Time(0, "iter")
     assert loaded.total_wct == datetime.timedelta()
 
@@ -143,10 +143,10 @@ def test_durations_in_seconds_load() -> None:
 
 
 def test_a_timestamp_pickles_and_copies() -> None:
-    assert pickle.loads(pickle.dumps(FULL)) == FULL
-    assert copy.deepcopy(FULL) == FULL
+    assert pickle.loads(pickle.dumps(somewhere)) == somewhere
+    assert copy.deepcopy(somewhere) == somewhere
 
 
 def test_the_text_says_where_training_stands() -> None:
-    assert str(FULL) == "epoch 2, batch 3 (8 in epoch)"
-    assert "batch_wct" in repr(FULL)
+    assert str(somewhere) == "epoch 2, batch 3 (8 in epoch)"
+    assert "batch_wct" in repr(somewhere)

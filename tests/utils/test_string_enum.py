@@ -57,7 +57,7 @@ def test_members_are_only_equal_to_themselves() -> None:
     class Other(StringEnum):
         PEAR = "pear"
 
-    assert Fruit.PEAR == Fruit("pear")
+    assert Fruit("pear") == Fruit.PEAR
     assert Fruit.PEAR != Other.PEAR
     assert Fruit.PEAR != 3
 
