@@ -12,7 +12,7 @@ import torch
 from composer.core.logger import Logger
 from composer.core.logger_destination import LoggerDestination
 from composer.core.state import State
-from composer.core.time import Timestamp
+from composer.core.time import Timestamp, TimeUnit
 from composer.errors import unknown_name
 from composer.loggers._tables import table_to_json
 
@@ -67,10 +67,13 @@ class InMemoryLogger(LoggerDestination):
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """Keep values with the timestamp at which they were logged."""
         timestamp = self._timestamp_of(step)
+        data = self.data
         for name, logged in metrics.items():
             # Whoever logged a tensor may go on writing into it.
             value = logged.detach().clone() if isinstance(logged, torch.Tensor) else logged
-            self.data.setdefault(name, []).append((timestamp, value))
+            if name not in data:
+                data[name] = []
+            data[name].append((timestamp, value))
             self.most_recent_values[name] = value
             self.most_recent_timestamps[name] = timestamp
 
@@ -114,10 +117,10 @@ class InMemoryLogger(LoggerDestination):
         if self.state is None:
             return Timestamp() if step is None else Timestamp(batch=step)
         now = self.state.timestamp
-        if step is None or now.batch.value == step:
+        if step is None or now.count(TimeUnit.BATCH) == step:
             return now
         for past in reversed(self._past):
-            if past.batch.value == step:
+            if past.count(TimeUnit.BATCH) == step:
                 return past
         # A step of the caller's own.
         return now.copy(batch=step)

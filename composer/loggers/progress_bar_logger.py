@@ -182,8 +182,8 @@ class ProgressBarLogger(LoggerDestination):
             inner.close(None if state is None else self._inner_reading(state))
         if train is not None:
             # Within an evaluation the active loader is not that of training.
-            is_readable = state is not None and inner is None
-            train.close(self._train_reading(state) if is_readable else None)
+            is_hidden = inner is not None
+            train.close(None if state is None or is_hidden else self._train_reading(state))
 
     # How.
 
