@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from composer.errors import StateError
+
 __all__ = ["Capture"]
 
 # Colours and cursor movements.
@@ -33,7 +35,13 @@ class Capture:
         self._before = self._stream.write
         self._rest = ""
         self._lock = threading.RLock()
-        self._stream.write = self._write
+        try:
+            self._stream.write = self._write
+        except AttributeError as error:
+            raise StateError(
+                f"what is written to sys.{name} cannot be copied, because {self._stream!r} does "
+                f"not let its write be replaced; pass capture_{name}=False"
+            ) from error
 
     def _write(self, text: str) -> Any:
         returned = self._before(text)

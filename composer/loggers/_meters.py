@@ -85,10 +85,11 @@ class MeterMaker(Protocol):
 
 def choose_maker(screen: Screen) -> MeterMaker:
     """Return bars where lines can be drawn over, else plain lines."""
-    if screen.is_terminal:
-        return BarMaker(_terminal_bar(), screen)
-    notebook_bar = _notebook_bar() if is_notebook() else None
-    return LineMaker(screen) if notebook_bar is None else BarMaker(notebook_bar, None)
+    if is_notebook():
+        bar_class = _notebook_bar()
+    else:
+        bar_class = _terminal_bar() if screen.is_terminal else None
+    return LineMaker(screen) if bar_class is None else BarMaker(bar_class, screen)
 
 
 def is_notebook() -> bool:
@@ -102,10 +103,10 @@ def is_notebook() -> bool:
 def _terminal_bar() -> Any:
     from tqdm import tqdm
 
-    # tqdm's monitor is a thread that watches for bars nobody updates; these are updated on time.
-    return type("TerminalBar", (tqdm,), {"monitor_interval": 0})
+    return _without_monitor(tqdm)
 
 
+@functools.cache
 def _notebook_bar() -> Any:
     try:
         from tqdm import notebook
@@ -113,7 +114,12 @@ def _notebook_bar() -> Any:
         return None
     # Without ipywidgets the class is there and cannot be made.
     has_widgets = getattr(notebook, "IProgress", None) is not None
-    return notebook.tqdm_notebook if has_widgets else None
+    return _without_monitor(notebook.tqdm_notebook) if has_widgets else None
+
+
+def _without_monitor(bar_class: Any) -> Any:
+    """Return a bar class without the thread that watches for bars nobody updates."""
+    return type("Bar", (bar_class,), {"monitor_interval": 0})
 
 
 class BarMaker:
@@ -121,32 +127,33 @@ class BarMaker:
 
     Args:
         bar_class: a tqdm class.
-        screen: the terminal; ``None`` in a notebook.
+        screen: the terminal.
     """
 
-    def __init__(self, bar_class: Any, screen: Screen | None) -> None:
+    def __init__(self, bar_class: Any, screen: Screen) -> None:
         self._class = bar_class
-        self._stream = None if screen is None else screen.stream
+        self._screen = screen
 
     def open(self, reading: Reading, elapsed_s: float = 0.0) -> _Bar:
         """Begin a bar; see :class:`MeterMaker`."""
         bar = self._class(
             total=reading.total,
             initial=reading.n,
-            desc=reading.title,
+            desc=self._screen.showable(reading.title),
             unit=f" {reading.unit}",
             unit_scale=reading.unit in ("sp", "tok"),
-            file=self._stream,
+            file=self._screen.stream,
             dynamic_ncols=True,
             # How often to draw is decided before a bar is asked.
             mininterval=0,
             miniters=0,
         )
-        # The rate is that of the whole run, over the time of the whole run.
-        bar.start_t -= elapsed_s
-        if elapsed_s:
+        # Bars may be switched off by a variable of tqdm's own. Then they have no clock.
+        if elapsed_s and not bar.disable:
+            # The rate is that of the whole run, over the time of the whole run.
+            bar.start_t -= elapsed_s
             bar.initial = 0
-        return _Bar(bar)
+        return _Bar(bar, self._screen)
 
     def next_show_s(self) -> float:
         """Return when to draw again."""
@@ -156,8 +163,9 @@ class BarMaker:
 class _Bar:
     """A tqdm bar."""
 
-    def __init__(self, bar: Any) -> None:
+    def __init__(self, bar: Any, screen: Screen) -> None:
         self._bar = bar
+        self._screen = screen
         self._paused_at: float | None = None
 
     def show(self, reading: Reading) -> None:
@@ -168,7 +176,7 @@ class _Bar:
         self._paused_at = time.time()
 
     def resume(self) -> None:
-        if self._paused_at is not None:
+        if self._paused_at is not None and not self._bar.disable:
             pause_s = time.time() - self._paused_at
             self._bar.start_t += pause_s
             self._bar.last_print_t += pause_s
@@ -183,9 +191,10 @@ class _Bar:
 
     def _set(self, reading: Reading) -> None:
         self._bar.total = reading.total
-        self._bar.set_description_str(reading.title + ": ", refresh=False)
+        title = self._screen.showable(reading.title)
+        self._bar.set_description_str(f"{title}: ", refresh=False)
         values = ", ".join(f"{name}={value}" for name, value in reading.values.items())
-        self._bar.set_postfix_str(values, refresh=False)
+        self._bar.set_postfix_str(self._screen.showable(values), refresh=False)
 
 
 class LineMaker:

@@ -52,13 +52,17 @@ class Screen:
         if self._is_lost:
             return
         try:
-            self._write(text)
-        except UnicodeEncodeError:
-            encoding = getattr(self.stream, "encoding", None) or "ascii"
-            self._write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._write(self.showable(text))
         except (OSError, ValueError):
             # Nobody reads any more. Training for days must not end because a terminal closed.
             self._is_lost = True
+
+    def showable(self, text: str) -> str:
+        """Return the text with escapes for the characters that the stream has no bytes for."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return (
+            text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding)
+        )
 
     def _write(self, text: str) -> None:
         tqdm = sys.modules.get("tqdm")

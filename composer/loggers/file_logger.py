@@ -207,7 +207,13 @@ class FileLogger(LoggerDestination):
         # Line by line is the least that a text file can do.
         buffering = self.buffer_size or 1
         try:
-            file = open(path, "w" if self.overwrite else "x", buffering, encoding="utf-8")  # noqa: SIM115 - open for the whole run
+            file = open(  # noqa: SIM115 - open for the whole run
+                path,
+                "w" if self.overwrite else "x",
+                buffering,
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
         except FileExistsError:
             raise FileExistsError(
                 f"the log file {path!r} exists already. Delete it, pass overwrite=True, or give "

@@ -262,8 +262,12 @@ class ProgressBarLogger(LoggerDestination):
         if unit is not None:
             is_same = limit is not None and limit.unit is unit
             total = int(limit.value) if limit is not None and is_same else None
-            title = f"train epoch {int(state.timestamp.epoch) + 1}"
-            return Reading(title, unit.value, state.timestamp.count(unit), total, values)
+            now = state.timestamp
+            # Right at an epoch's end the next has not begun.
+            num_begun = int(now.epoch) + (now.epoch == 0 or now.batch_in_epoch > 0)
+            return Reading(
+                f"{_EPOCH_TITLE} {num_begun}", unit.value, now.count(unit), total, values
+            )
         # At an epoch's end the timestamp stands at the start of the next.
         now = state.previous_timestamp if is_epoch_end else None
         now = now or state.timestamp
@@ -296,7 +300,7 @@ class ProgressBarLogger(LoggerDestination):
             for name, value in self._values.items()
             if name.startswith(prefixes) and isinstance(value, int | float)
         }
-        shown.update((name, _text(value)) for name, value in self._extra.items())
+        shown.update((_text(name), _text(value)) for name, value in self._extra.items())
         return shown
 
 
@@ -304,9 +308,10 @@ def _short(name: str) -> str:
     if name == _TOTAL_LOSS:
         return "loss"
     kind, _, rest = name.partition("/")
-    short = rest.partition("/")[2] or rest
+    short = _text(rest.partition("/")[2] or rest)
     return f"loss/{short}" if kind == "loss" else short
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Return a value as a short text without line breaks."""
+    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
