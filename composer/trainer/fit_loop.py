@@ -80,7 +80,6 @@ class FitLoop:
         self._run_event(Event.FIT_START)
         self._position.prepare(state)
         self._counts.restart_clock()
-        started_at = state.timestamp
         while not state.is_training_done:
             timestamp = state.timestamp
             if timestamp.epoch_in_iteration == 0 and timestamp.batch_in_epoch == 0:
@@ -90,12 +89,13 @@ class FitLoop:
                 self._logger.log_metrics({"time/epoch": timestamp.epoch.value})
             num_batches = self._run_epoch()
             if num_batches == 0:
+                warnings.warn(
+                    f"the dataloader {state.dataloader_label!r} gave no batch in epoch "
+                    f"{timestamp.epoch.value}, so training ends before max_duration="
+                    f"{str(state.max_duration)!r}; a generator gives its batches only once",
+                    stacklevel=2,
+                )
                 break
-        if state.timestamp is started_at:
-            warnings.warn(
-                f"nothing was trained: the dataloader {state.dataloader_label!r} gave no batch",
-                stacklevel=2,
-            )
         self._finish()
 
     def _run_epoch(self) -> int:
