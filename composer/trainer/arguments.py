@@ -22,6 +22,7 @@ __all__ = [
     "SaveOptions",
     "TrainDataOptions",
     "check_duration",
+    "check_num_batches",
     "refuse_unknown_keywords",
 ]
 
@@ -66,6 +67,16 @@ def check_duration(duration: int | str | Time[Any], name: str) -> Time[Any]:
     return time
 
 
+def check_num_batches(name: str, num_batches: int | None) -> None:
+    """Refuse what is no number of batches of an epoch; ``None`` says nothing.
+
+    Raises:
+        ValueError: neither positive nor -1.
+    """
+    if num_batches is not None and (num_batches == 0 or num_batches < -1):
+        raise ConfigError(f"{name}={num_batches} must be positive, or -1 for all")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainDataOptions:
     """What is trained on."""
@@ -75,10 +86,7 @@ class TrainDataOptions:
     num_batches: int
 
     def __post_init__(self) -> None:
-        if self.num_batches == 0 or self.num_batches < -1:
-            raise ConfigError(
-                f"train_subset_num_batches={self.num_batches} must be positive, or -1 for all"
-            )
+        check_num_batches("train_subset_num_batches", self.num_batches)
 
     def data_spec(self) -> DataSpec:
         """Return the loader with the rules for its batches."""
@@ -96,10 +104,21 @@ class EvalOptions:
     num_batches: int
 
     def __post_init__(self) -> None:
-        if self.num_batches == 0 or self.num_batches < -1:
-            raise ConfigError(
-                f"eval_subset_num_batches={self.num_batches} must be positive, or -1 for all"
-            )
+        check_num_batches("eval_subset_num_batches", self.num_batches)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is said how to evaluate and not on what."""
+        return self.dataloader is None and (self.interval != 1 or self.num_batches != -1)
+
+    def require_dataloader_if_used(self) -> None:
+        """Refuse to be told how to evaluate and not on what.
+
+        Raises:
+            ValueError: naming the arguments.
+        """
+        if self.is_idle:
+            raise ConfigError("eval_interval and eval_subset_num_batches need an eval_dataloader")
 
     def evaluators(self, metric_names: list[str]) -> list[Evaluator]:
         """Return the evaluators.

@@ -22,7 +22,7 @@ from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.train_metrics import TrainMetrics
 from composer.utils.iter_helpers import map_collection
 
-__all__ = ["TrainStep"]
+__all__ = ["TrainStep", "closure_optimizer"]
 
 
 class TrainStep:
@@ -58,7 +58,7 @@ class TrainStep:
         self._metrics = metrics
         self._has_peers = comm.get_world_size() > 1
         self._optimizers = state.optimizers
-        self._closure_optimizer = _closure_optimizer(self._optimizers, precision)
+        self._closure_optimizer = closure_optimizer(self._optimizers, precision)
 
     def run(
         self, source: BatchSource, samples: int | float, tokens: int
@@ -167,7 +167,7 @@ class _BufferCopy:
             buffer.copy_(value)
 
 
-def _closure_optimizer(
+def closure_optimizer(
     optimizers: Sequence[Optimizer], precision: PrecisionPolicy
 ) -> Optimizer | None:
     """Return the optimizer that computes gradients itself through a closure, if there is one.

@@ -45,6 +45,7 @@ from composer.trainer.arguments import (
     SaveOptions,
     TrainDataOptions,
     check_duration,
+    check_num_batches,
     refuse_unknown_keywords,
 )
 from composer.trainer.assembly import OptimizersInput
@@ -66,6 +67,7 @@ from composer.trainer.schedule import (
     scale_max_duration,
     steps_every_batch,
 )
+from composer.trainer.train_step import closure_optimizer
 from composer.utils.auto_log_hparams import extract_hparams
 from composer.utils.iter_helpers import ensure_tuple
 
@@ -325,6 +327,7 @@ class Trainer:
         self._schedules: Schedules | None = None
         self._set_schedulers(schedulers, scale_schedule_ratio, step_schedulers_every_batch)
         self._set_precision(chosen_precision)
+        closure_optimizer(self.state.optimizers, self._precision_policy())
 
         # 6. The checkpoint.
         self._position = DataloaderPosition(spin_dataloaders)
@@ -397,6 +400,15 @@ class Trainer:
         state = self.state
         if self.engine.is_closed:
             raise StateError("this trainer is closed; make a new one to train")
+        # What can be refused is refused before anything is replaced.
+        check_microbatch_size(device_train_microbatch_size)
+        check_num_batches("train_subset_num_batches", train_subset_num_batches)
+        eval_options = EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches)
+        eval_options.require_dataloader_if_used()
+        check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
+        more = None if duration is None else check_duration(duration, "duration")
+        chosen_precision = self._choose_precision(precision or self.state.precision)
+
         self._microbatch_size = device_train_microbatch_size or self._microbatch_size
         data_spec = self._replace_train_data(
             train_dataloader, train_dataloader_label, train_subset_num_batches
@@ -404,19 +416,16 @@ class Trainer:
         if device_train_microbatch_size is not None:
             self._set_microbatch_size(data_spec)
         if precision is not None:
-            self._set_precision(self._choose_precision(precision))
+            self._set_precision(chosen_precision)
         if spin_dataloaders is not None:
             self._position.spin_dataloaders = spin_dataloaders
         if reset_time:
             state.timestamp, state.previous_timestamp = Timestamp(), None
-        self._set_duration(duration, scale_schedule_ratio)
+        self._set_duration(more, scale_schedule_ratio)
         if schedulers is not None:
-            check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
             self._set_schedulers(schedulers, scale_schedule_ratio, step_schedulers_every_batch)
         if eval_dataloader is not None:
-            self._set_evaluators(
-                EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches)
-            )
+            self._set_evaluators(eval_options)
         if self._must_check_gradients:
             self.check_gradients().require()
         self._run_fit_loop(data_spec)
@@ -596,7 +605,7 @@ class Trainer:
     def _set_evaluators(self, options: EvalOptions) -> None:
         self.state.evaluators = self._make_evaluators(options)
         self.state.eval_metrics = assembly.eval_metrics_of(self.state.model, self.state.evaluators)
-        if options.dataloader is None and (options.interval != 1 or options.num_batches != -1):
+        if options.is_idle:
             log.warning("eval_interval and eval_subset_num_batches need an eval_dataloader")
 
     def _set_train_data(self, options: TrainDataOptions) -> DataSpec | None:
@@ -687,10 +696,10 @@ class Trainer:
             )
         return self._data_spec
 
-    def _set_duration(self, duration: int | str | Time[Any] | None, ratio: float) -> None:
+    def _set_duration(self, duration: Time[Any] | None, ratio: float) -> None:
         state = self.state
         if duration is not None:
-            more = scale_max_duration(check_duration(duration, "duration"), ratio)
+            more = scale_max_duration(duration, ratio)
             state.max_duration = state.timestamp.get(more.unit) + more
         if state.max_duration is None:
             raise ConfigError("no duration: give max_duration to the Trainer or duration to fit()")
