@@ -20,6 +20,7 @@ LINE_INTERVAL_S = 10.0
 # A run of hours needs fewer lines.
 LONG_RUN_S = 600.0
 LONG_LINE_INTERVAL_S = 60.0
+DEFAULT_COLUMNS = 80
 _NAMES = {"ba": "batch", "sp": "sample", "tok": "token"}
 
 
@@ -89,7 +90,11 @@ def choose_maker(screen: Screen) -> MeterMaker:
         bar_class = _notebook_bar()
     else:
         bar_class = _terminal_bar() if screen.is_terminal else None
-    return LineMaker(screen) if bar_class is None else BarMaker(bar_class, screen)
+    if bar_class is None:
+        return LineMaker(screen)
+    # A terminal that does not know its width says 0, in which nothing fits.
+    has_no_width = screen.is_terminal and screen.columns == 0
+    return BarMaker(bar_class, screen, DEFAULT_COLUMNS if has_no_width else None)
 
 
 def is_notebook() -> bool:
@@ -128,11 +133,13 @@ class BarMaker:
     Args:
         bar_class: a tqdm class.
         screen: the terminal.
+        columns: the bars' width; ``None`` for that of the terminal, also when it changes.
     """
 
-    def __init__(self, bar_class: Any, screen: Screen) -> None:
+    def __init__(self, bar_class: Any, screen: Screen, columns: int | None = None) -> None:
         self._class = bar_class
         self._screen = screen
+        self._columns = columns
 
     def open(self, reading: Reading, elapsed_s: float = 0.0) -> _Bar:
         """Begin a bar; see :class:`MeterMaker`."""
@@ -143,7 +150,8 @@ class BarMaker:
             unit=f" {reading.unit}",
             unit_scale=reading.unit in ("sp", "tok"),
             file=self._screen.stream,
-            dynamic_ncols=True,
+            ncols=self._columns,
+            dynamic_ncols=self._columns is None,
             # How often to draw is decided before a bar is asked.
             mininterval=0,
             miniters=0,
@@ -191,8 +199,7 @@ class _Bar:
 
     def _set(self, reading: Reading) -> None:
         self._bar.total = reading.total
-        title = self._screen.showable(reading.title)
-        self._bar.set_description_str(f"{title}: ", refresh=False)
+        self._bar.set_description_str(self._screen.showable(reading.title), refresh=False)
         values = ", ".join(f"{name}={value}" for name, value in reading.values.items())
         self._bar.set_postfix_str(self._screen.showable(values), refresh=False)
 

@@ -6,6 +6,7 @@ that has gone away (a closed terminal, a reader that left) ends the output, not 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -46,6 +47,14 @@ class Screen:
             return self.stream.isatty()
         except (AttributeError, ValueError):
             return False
+
+    @property
+    def columns(self) -> int:
+        """The terminal's width in characters; 0 where it is not known."""
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns
+        except (AttributeError, OSError, ValueError):
+            return 0
 
     def print(self, text: str) -> None:
         """Write one or more whole lines, above progress bars where there are some."""

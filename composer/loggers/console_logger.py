@@ -163,11 +163,15 @@ class ConsoleLogger(LoggerDestination):
         del state
         self._print_config(logger)
 
+    def eval_before_all(self, state: State, logger: Logger) -> None:
+        """Print the last line of training before the last evaluation."""
+        logger.flush()
+        if state.is_training_done:
+            self._print_last(state)
+
     def eval_start(self, state: State, logger: Logger) -> None:
         """Print what is due of training, and choose when to print progress."""
         logger.flush()
-        if state.max_duration is not None and state.is_training_done:
-            self._print_last(state)
         self._print_all()
         self._train_metrics, self.logged_metrics = self.logged_metrics, {}
         length = state.dataloader_len

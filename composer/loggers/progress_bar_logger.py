@@ -133,11 +133,18 @@ class ProgressBarLogger(LoggerDestination):
         """Print the hyperparameters."""
         self._begin(state, logger)
 
+    def eval_before_all(self, state: State, logger: Logger) -> None:
+        """End the bar of training, where it is complete; later the active loader is another."""
+        self._settle(logger)
+        length = state.dataloader_len
+        is_epoch_over = self._train_unit is None and state.timestamp.batch_in_epoch == length
+        if is_epoch_over or state.is_training_done:
+            self._close_train(state)
+        self._schedule()
+
     def eval_start(self, state: State, logger: Logger) -> None:
         """Begin an evaluator's bar."""
         self._settle(logger)
-        if self._train is not None and state.is_training_done:
-            self._close_train(state)
         self._open_inner(state, "eval")
 
     def eval_batch_end(self, state: State, logger: Logger) -> None:
