@@ -4,7 +4,7 @@ import io
 import re
 import sys
 import types
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -227,7 +227,7 @@ def test_a_prediction_has_a_line_of_its_own() -> None:
 
 def test_traces_are_shown_only_where_asked_for() -> None:
     class Act(Algorithm):
-        events = {Event.BATCH_END: "act"}
+        events: ClassVar = {Event.BATCH_END: "act"}
 
         def act(self, state: State, logger: Logger) -> None:
             pass
