@@ -75,6 +75,7 @@ class GradientPass:
         """
         losses: dict[str, torch.Tensor] = {}
         last = len(microbatches) - 1
+        self._plan.begin_batch(len(microbatches))
         upcoming = prepare(microbatches[0])
         for index in range(last + 1):
             current = upcoming
@@ -82,9 +83,15 @@ class GradientPass:
                 upcoming = prepare(microbatches[index + 1])
             with self._plan.sync_context(self._forward, sync and index == last):
                 self._run_one(current, share, index, losses)
-        if sync:
-            self._plan.finish_gradients(self._forward)
         return losses
+
+    def finish(self) -> None:
+        """Average over ranks what the backward passes have not; all ranks must call this.
+
+        Apart from :meth:`run`, because a rank may run out of memory there: whether all got through
+        must be agreed on before they average.
+        """
+        self._plan.finish_gradients(self._forward)
 
     def _run_one(
         self,

@@ -96,7 +96,7 @@ class TrainStep:
                 first.setdefault(name, loss)
             if loss_dict is not None:
                 loss_dict.update(losses)
-            return losses[TOTAL_LOSS]
+            return self._mean_over_ranks(losses[TOTAL_LOSS])
 
         optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return first
@@ -127,10 +127,20 @@ class TrainStep:
                 buffers.restore()
 
         losses = microbatcher.run(lambda: source.samples(batch), attempt, undo)
+        if sync:
+            self._gradients.finish()
         state.batch = batch
         self._precision.unscale(self._optimizers)
         self._run_event(Event.AFTER_TRAIN_BATCH)
         return losses
+
+    def _mean_over_ranks(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return the loss by which an optimizer decides, so that all ranks decide the same."""
+        if not self._has_peers:
+            return loss
+        mean = loss / comm.get_world_size()
+        comm.all_reduce(mean, "SUM")
+        return mean
 
     def _shares(self, source: BatchSource, parts: Sequence[Any]) -> Callable[[int], float]:
         """Return each microbatch's share: its weight over the mean weight of a rank's batch."""
