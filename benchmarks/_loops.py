@@ -1,4 +1,4 @@
-"""The loops that are compared: a hand-written one, the Trainer's with features, and other libraries.
+"""The loops that are compared: a hand-written one, the Trainer with features, other libraries.
 
 Each function takes a task and returns a loop over given batches. Other libraries are imported only
 where they are asked for; each is used as its documentation begins, with what it logs, shows and
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset
-
 from _tasks import Pair, Task, make_metric
+from torch.utils.data import IterableDataset
 
 __all__ = ["PEERS", "Features", "composer_eval", "composer_train", "raw_eval", "raw_train"]
 
@@ -92,7 +91,7 @@ def composer_train(task: Task, features: Features = Features()) -> Loop:
             **_loggers(features.loggers),
         )
         # The clocked batches end once; a second epoch would ask them for more.
-        with contextlib.suppress(OutOfBatches):
+        with contextlib.suppress(NoMoreBatchesError):
             trainer.fit()
         trainer.close()
 
@@ -133,7 +132,7 @@ class _Terminal(io.StringIO):
         return True
 
 
-class OutOfBatches(Exception):
+class NoMoreBatchesError(Exception):
     """The clock was stopped."""
 
 
@@ -145,7 +144,7 @@ class _Once:
 
     def __iter__(self) -> Iterator[Pair]:
         yield from self._batches
-        raise OutOfBatches
+        raise NoMoreBatchesError
 
 
 def _idle() -> Any:
@@ -259,7 +258,7 @@ def transformers_train(task: Task) -> Loop:
             optimizers=(task.make_optimizer(wrapped), None),
         )
         trainer.get_train_dataloader = lambda: trainer.train_dataset  # as the others get them
-        with contextlib.suppress(OutOfBatches):
+        with contextlib.suppress(NoMoreBatchesError):
             trainer.train()
 
     return loop

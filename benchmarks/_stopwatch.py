@@ -8,6 +8,7 @@ others run.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import threading
@@ -58,7 +59,7 @@ class Contestant:
                 yield batches[step % len(batches)]
             times.append(clock())
             sys.setprofile(None)
-            micro = [(b - a) / 1e3 for a, b in zip(times, times[1:], strict=False)]
+            micro = [(b - a) / 1e3 for a, b in itertools.pairwise(times)]
             if profile is None:
                 self.blocks.append(micro[COLD_STEPS:])
             else:
@@ -90,7 +91,7 @@ class Contestant:
     def _run(self) -> None:
         try:
             self._loop(self)
-        except BaseException as error:  # a thread's error is raised where its block was asked for
+        except BaseException as error:  # noqa: BLE001 - a thread's error is raised where its block was asked for
             self.error = error
         self._has_stopped.release()
 

@@ -116,7 +116,8 @@ def _take_turns(
 def _report(title: str, results: list[Result], task: Task, options: argparse.Namespace) -> None:
     print(f"\n{title} ({options.blocks} turns of {options.steps} steps, microseconds)")
     print(
-        "| loop | step | over by hand: median | quartiles | mean | least tenth: step | over by hand "
+        "| loop | step | over by hand: median | quartiles | mean | least tenth: step "
+        "| over by hand "
         "| calls over by hand | target |"
     )
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")

@@ -59,6 +59,9 @@ class ProgressBarLogger(LoggerDestination):
         self._train_unit: TimeUnit | None = None
         self._inner: Meter | None = None
         self._inner_kind = "eval"
+        # Of the loader in use when the inner bar was opened: an error puts training's back.
+        self._inner_label: str | None = None
+        self._inner_length: int | None = None
         self._state: State | None = None
         self._next_show_s = math.inf
 
@@ -188,7 +191,7 @@ class ProgressBarLogger(LoggerDestination):
         if inner is not None:
             inner.close(None if state is None else self._inner_reading(state))
         if train is not None:
-            # Within an evaluation the active loader is not that of training.
+            # Within an evaluation the active loader may not be that of training.
             is_hidden = inner is not None
             train.close(None if state is None or is_hidden else self._train_reading(state))
 
@@ -247,6 +250,9 @@ class ProgressBarLogger(LoggerDestination):
     def _open_inner(self, state: State, kind: str) -> None:
         self._close_inner(None)
         self._inner_kind = kind
+        length = state.dataloader_len
+        self._inner_label = state.dataloader_label
+        self._inner_length = None if length is None else int(length)
         if self._maker is None or not self._show_pbar:
             return
         if self._train is not None:
@@ -289,14 +295,13 @@ class ProgressBarLogger(LoggerDestination):
         )
 
     def _inner_reading(self, state: State, with_metrics: bool = False) -> Reading:
-        kind = self._inner_kind
-        label, length = state.dataloader_label, state.dataloader_len
+        kind, label = self._inner_kind, self._inner_label
         now = state.predict_timestamp if kind == "predict" else state.eval_timestamp
         return Reading(
             kind if label in (None, kind) else f"{kind} {label}",
             TimeUnit.BATCH.value,
             int(now.batch),
-            None if length is None else int(length),
+            self._inner_length,
             self._selected(f"metrics/{label}/") if with_metrics else {},
         )
 

@@ -21,9 +21,11 @@ import torch
 from composer.checkpoint.save import save
 from composer.core.dataset_io import generator_states, load_generator_states
 from composer.core.evaluator import Evaluator
+from composer.core.logger import Logger
 from composer.core.state import State
 from composer.core.time import Time, TimeUnit
 from composer.distributed.reproducibility import get_own_rng_state, load_own_rng_state
+from composer.errors import ConfigError
 
 __all__ = ["DryRunReport", "dry_run", "everything_put_back"]
 
@@ -79,6 +81,7 @@ def dry_run(
     with everything_put_back(state):
         evaluators = state.evaluators
         state.callbacks, state.evaluators = [], []
+        state.model.logger = Logger(state)
         state.max_duration = state.timestamp.batch + Time(1, TimeUnit.BATCH)
         train_s = _seconds(train_one_batch)
         eval_s = _seconds(lambda: evaluate([_one_batch_of(each) for each in evaluators]))
@@ -105,8 +108,15 @@ def _one_batch_of(evaluator: Evaluator) -> Evaluator:
 
 @contextmanager
 def everything_put_back(state: State) -> Iterator[None]:
-    """Let a run be tried out: whatever happens inside is undone at the end, also after an error."""
+    """Let a run be tried out: whatever happens inside is undone at the end, also after an error.
+
+    Raises:
+        ValueError: a loader gives its batches only once, so that those tried out would be lost.
+    """
+    _refuse_iterators(state)
     fields = {name: value for name, value in vars(state).items() if name != "dataset_state"}
+    contents = {name: dict(value) for name, value in fields.items() if isinstance(value, dict)}
+    model_logger = state.model.logger
     dataset_state = copy.deepcopy(state.dataset_state)
     # Kept in host memory: a copy on the device could be what makes the trial run out of memory.
     weights = {name: value.cpu().clone() for name, value in state.model.state_dict().items()}
@@ -122,6 +132,10 @@ def everything_put_back(state: State) -> Iterator[None]:
         yield
     finally:
         vars(state).update(fields)
+        for name, content in contents.items():
+            fields[name].clear()
+            fields[name].update(content)
+        state.model.logger = model_logger
         state.dataset_state = dataset_state
         state.model.load_state_dict(weights)
         for module, mode in modes.items():
@@ -137,6 +151,19 @@ def everything_put_back(state: State) -> Iterator[None]:
         for optimizer in state.optimizers:
             optimizer.zero_grad(set_to_none=True)
         load_own_rng_state(rng)
+
+
+def _refuse_iterators(state: State) -> None:
+    loaders = {str(e.label): e.dataloader.dataloader for e in state.evaluators}
+    if state.train_dataloader is not None:
+        loaders["train"] = state.train_dataloader
+    for label, loader in loaders.items():
+        if isinstance(loader, Iterator):
+            raise ConfigError(
+                f"the dataloader {label!r} is a {type(loader).__name__}, which gives its batches "
+                "only once: those tried out would be missing from the run. Give a list, a "
+                "DataLoader, or another iterable that can be opened again"
+            )
 
 
 def _insides(state: State) -> list[Any]:
