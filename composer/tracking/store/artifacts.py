@@ -211,10 +211,11 @@ def put_manifest(tx: Tx, artifact: Row, args: dict[str, Any]) -> Row:
     kind = args.get("type") or "FULL"
     name = args.get("name") or "wandb_manifest.json"
     base = args.get("_base")
-    old = tx.one(
-        "SELECT * FROM manifests WHERE artifact_id = ? AND name = ? AND kind = ?", artifact["id"], name, kind
-    )
-    if old is not None and kind != "PATCH":
+    old = tx.by_id("manifests", args["_id"]) if args.get("_id") else tx.one(
+        "SELECT * FROM manifests WHERE artifact_id = ? AND name = ? AND kind = ? AND kind != 'PATCH'",
+        artifact["id"], name, kind,
+    )  # fmt: skip
+    if old is not None:
         tx.set("manifests", old["id"], digest=args.get("digest") or old["digest"], base_id=base)
         return tx.by_id("manifests", old["id"]) or old
     number = tx.put(

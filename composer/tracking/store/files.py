@@ -78,3 +78,8 @@ def used_contents(reader: Reader) -> set[str]:
             row["sha256"] for row in reader.each(f"SELECT DISTINCT sha256 FROM {table} WHERE sha256 IS NOT NULL")
         }
     return used
+
+
+def delete(tx: Tx, row: Row) -> None:
+    """Delete a run's file; its contents go with the next collection."""
+    tx.delete("run_files", row["id"])

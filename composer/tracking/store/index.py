@@ -43,6 +43,12 @@ class Reader:
         row = self.connection.execute(sql, arguments).fetchone()
         return next(iter(row.values())) if row else None
 
+    def refresh(self) -> None:
+        """See what has been stored since; ends one view and begins another."""
+        if self.connection.in_transaction:
+            self.connection.execute("COMMIT")
+            self.connection.execute("BEGIN")
+
     def by_id(self, table: str, number: int) -> Row | None:
         """The row of a table with that id."""
         return self.one(f"SELECT * FROM {table} WHERE id = ?", number)

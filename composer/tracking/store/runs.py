@@ -293,3 +293,34 @@ def reload(reader: Reader, number: int) -> Row:
         MissingError: it does not exist any more.
     """
     return _must(reader, number)
+
+
+def request_stop(tx: Tx, run: Row) -> None:
+    """Ask a run's process to stop; a run that is not running is left alone."""
+    if run["state"] in ACTIVE:
+        tx.set("runs", run["id"], stop_requested=1)
+        tx.announce(kind="run", run=run["id"], state=run["state"])
+
+
+def delete_project(tx: Tx, user: Row, number: int, artifacts: Any) -> None:
+    """Delete a project with its runs and artifacts.
+
+    Args:
+        tx: the transaction.
+        user: who asks.
+        number: the project.
+        artifacts: the module of artifacts, which builds on this one.
+
+    Raises:
+        MissingError: there is none the user may touch.
+    """
+    project = project_by_id(tx, number)
+    find_entity(tx, user, project["entity_name"])
+    for run in in_project(tx, number):
+        delete(tx, run, False, artifacts.delete)
+    for collection in artifacts.collections(tx, number):
+        artifacts.delete_collection(tx, collection)
+    for kind in artifacts.types(tx, number):
+        tx.delete("artifact_types", kind["id"])
+    tx.delete("projects", number)
+    tx.announce(kind="project", entity=project["entity_name"], project=project["name"])

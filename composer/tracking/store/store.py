@@ -26,8 +26,10 @@ from composer.tracking.protocol import ids
 from composer.tracking.store import users
 from composer.tracking.store.apply import Applier
 from composer.tracking.store.blobs import BlobStore
+from composer.tracking.store.exports import Exports
 from composer.tracking.store.index import Index, Reader
 from composer.tracking.store.journal import Journal
+from composer.tracking.store.manifests import Manifests
 from composer.tracking.store.reading import Rows
 from composer.tracking.store.rows import Ingest
 from composer.tracking.store.writer import Tx, Writer
@@ -44,6 +46,8 @@ class Store:
         blobs: contents of files.
         rows: reads rows.
         ingest: writes posts.
+        exports: makes Parquet files of runs.
+        manifests: reads artifact manifests.
         secret: what URLs are signed with.
         was_rebuilt: whether opening had to rebuild the index.
     """
@@ -81,6 +85,8 @@ class Store:
         self._catch_up(connection)
         self.rows = Rows(self.applier.history)
         self.ingest = Ingest(self.rows)
+        self.exports = Exports(self.folder / "cache", self.rows)
+        self.manifests = Manifests(self.blobs)
         self.applier.on_undo.append(self.ingest.forget)
         self._listeners: list[Callable[[list[dict[str, Any]]], None]] = []
         self._listeners_lock = threading.Lock()
