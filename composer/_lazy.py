@@ -6,10 +6,10 @@ A package's ``__init__.py`` holds three lines::
 
     __getattr__, __dir__, __all__ = attach(__name__, __file__)
 
-and the ``__init__.pyi`` beside it lists the public names, each as ``from module import Name as Name``.
-The stub is the one source for people, type checkers and the running program: a name's module is imported
-when the name is first asked for (PEP 562), and nothing before that. The stub itself is parsed on first
-use, so importing a package costs next to nothing.
+and the ``__init__.pyi`` beside it lists the public names, each as ``from module import Name as
+Name``. The stub is the one source for people, type checkers and the running program: a name's
+module is imported when the name is first asked for (PEP 562), and nothing before that. The stub
+itself is parsed on first use, so importing a package costs next to nothing.
 """
 
 import ast
@@ -21,7 +21,7 @@ from typing import Any, overload
 
 from composer.errors import did_you_mean
 
-# Where a public name lives: (module, attribute), or (module, None) when the name is a module itself.
+# Where a public name lives: (module, attribute), or (module, None) when it is a module itself.
 Target = tuple[str, str | None]
 
 
@@ -44,8 +44,8 @@ def attach(
 def read_stub(package_name: str, stub_file: str) -> dict[str, Target]:
     """Read the public names of a stub, in the order in which they stand.
 
-    Only ``from module import name as alias`` makes a name public, as type checkers have it. In
-    ``from . import child as child`` the name is the module ``child``.
+    Only ``from module import name as name`` makes a name public, as type checkers have it. In
+    ``from package import child as child`` the name is the module ``child``.
 
     Args:
         package_name: the package the stub describes, to resolve relative imports.
@@ -70,8 +70,8 @@ def read_stub(package_name: str, stub_file: str) -> dict[str, Target]:
         if isinstance(node, ast.ImportFrom):
             module = _absolute(package_name, node)
             for alias in node.names:
-                if alias.asname is not None:
-                    names[alias.asname] = _target(package_name, module, alias.name)
+                if alias.asname == alias.name:
+                    names[alias.name] = _target(package_name, module, alias.name)
     return names
 
 

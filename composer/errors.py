@@ -1,32 +1,33 @@
 """Every exception Composer raises on purpose, in one tree.
 
     ComposerError
-    |-- ConfigError (ValueError)                  an argument or setting has a value that cannot work
-    |   |-- UnknownNameError                      a name that nobody knows; says which names are near
-    |   `-- TimeFormatError                       text that is not a time
-    |-- ArgumentTypeError (TypeError)             an argument has the wrong type
-    |-- DataError (ValueError)                    a batch or dataset cannot be handled as asked
-    |   `-- BatchSplitError (NotImplementedError) no rule says how to count or split such a batch
-    |-- TimeUnitError (RuntimeError)              times in units that do not combine
-    |-- StateError (RuntimeError)                 called too early, too late, or after close
-    |-- TrainingError (RuntimeError)              training itself went wrong: NaN loss, out of memory
-    |-- DistributedError (RuntimeError)           ranks disagree, or the process group is missing
-    |-- LaunchError (RuntimeError)                the launcher could not start or keep its processes
-    |-- MissingDependencyError (ImportError)      an optional package is needed and not installed
-    |-- CheckpointError (RuntimeError)            a checkpoint could not be saved, found or restored
+    |-- ConfigError (ValueError)              an argument or setting cannot work
+    |   |-- UnknownNameError                  a name that nobody knows; the near ones are listed
+    |   `-- TimeFormatError                   text that is not a time
+    |-- ArgumentTypeError (TypeError)         an argument has the wrong type
+    |-- DataError (ValueError)                a batch or dataset cannot be handled as asked
+    |   |-- BatchSplitError (NotImplementedError)  no rule how to count or split such a batch
+    |   `-- TargetShapeError (RuntimeError)   targets and model outputs do not fit together
+    |-- TimeUnitError (RuntimeError)          times in units that do not combine
+    |-- StateError (RuntimeError)             called too early, too late, or after close
+    |-- TrainingError (RuntimeError)          training went wrong: NaN loss, out of memory
+    |-- DistributedError (RuntimeError)       ranks disagree, or the process group is missing
+    |-- LaunchError (RuntimeError)            the launcher could not start or keep its processes
+    |-- MissingDependencyError (ImportError)  an optional package is needed and not installed
+    |-- CheckpointError (RuntimeError)        a checkpoint could not be saved, found or restored
     |   |-- CheckpointNotFoundError (FileNotFoundError)
     |   |-- CheckpointExistsError (FileExistsError)
-    |   |-- CorruptCheckpointError (ValueError)   half-written, damaged, or not a checkpoint
-    |   `-- UntrustedCheckpointError              loading it would run code, and trust was not given
-    |-- StorageError (RuntimeError)               a file or object could not be read or written
+    |   |-- CorruptCheckpointError (ValueError)  half-written, damaged, or not a checkpoint
+    |   `-- UntrustedCheckpointError          loading it would run code; trust was not given
+    |-- StorageError (RuntimeError)           a file or object could not be read or written
     |   |-- ObjectNotFoundError (FileNotFoundError)
-    |   |-- StorageTransientError                 worth another try: the network, a busy service
-    |   `-- UploadError                           a background upload failed for good
-    `-- TrackingError (RuntimeError)              the tracking server or its store refused something
+    |   |-- StorageTransientError             worth another try: the network, a busy service
+    |   `-- UploadError                       a background upload failed for good
+    `-- TrackingError (RuntimeError)          the tracking server or its store refused something
 
-Each class also derives from the built-in exception people already catch in that place. A message says
-what was given (as ``repr``), what is allowed, and what to do next; `did_you_mean` and `unknown_name`
-write the sentence about near names, so that it reads the same everywhere.
+Each class also derives from the built-in exception people already catch in that place. A message
+says what was given (as ``repr``), what is allowed, and what to do next; `did_you_mean` and
+`unknown_name` write the sentence about near names, so that it reads the same everywhere.
 """
 
 import difflib
@@ -49,6 +50,7 @@ __all__ = [
     "StateError",
     "StorageError",
     "StorageTransientError",
+    "TargetShapeError",
     "TimeFormatError",
     "TimeUnitError",
     "TrackingError",
@@ -87,6 +89,10 @@ class DataError(ComposerError, ValueError):
 
 class BatchSplitError(DataError, NotImplementedError):
     """No rule says how to count or split such a batch; the user can give one in a ``DataSpec``."""
+
+
+class TargetShapeError(DataError, RuntimeError):
+    """Targets and model outputs have shapes that do not fit together."""
 
 
 class TimeUnitError(ComposerError, RuntimeError):
@@ -175,7 +181,9 @@ def did_you_mean(name: object, known: Iterable[str], max_listed: int = 12) -> st
     return ""
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str], advice: str = "") -> UnknownNameError:
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], advice: str = ""
+) -> UnknownNameError:
     """Make the error for a name that nobody knows; the caller raises it.
 
     Args:

@@ -1,0 +1,8 @@
+from composer.algorithms.blurpool import BlurPool as BlurPool
+from composer.algorithms.channels_last import ChannelsLast as ChannelsLast
+from composer.algorithms.cutmix import CutMix as CutMix
+from composer.algorithms.ema import EMA as EMA
+from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
+from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
+from composer.algorithms.mixup import MixUp as MixUp
+from composer.algorithms.progressive_resizing import ProgressiveResizing as ProgressiveResizing

@@ -1,0 +1,4 @@
+from composer.distributed.data_parallel import DDPSyncStrategy as DDPSyncStrategy
+from composer.distributed.data_parallel import ddp_sync_context as ddp_sync_context
+from composer.distributed.data_parallel import prepare_ddp_module as prepare_ddp_module
+from composer.distributed.plan import ParallelismPlan as ParallelismPlan

@@ -1,0 +1,56 @@
+from composer.core.interval import create_interval_scheduler as create_interval_scheduler
+from composer.core.naming import (
+    ensure_folder_has_no_conflicting_files as ensure_folder_has_no_conflicting_files,
+)
+from composer.core.naming import format_name_with_dist as format_name_with_dist
+from composer.core.naming import format_name_with_dist_and_time as format_name_with_dist_and_time
+from composer.devices.select import get_device as get_device
+from composer.distributed.config import FSDP2Config as FSDP2Config
+from composer.distributed.config import FSDPConfig as FSDPConfig
+from composer.distributed.config import ParallelismConfig as ParallelismConfig
+from composer.distributed.config import TPConfig as TPConfig
+from composer.utils import dist as dist
+from composer.utils import reproducibility as reproducibility
+from composer.utils.atomic import atomic_write as atomic_write
+from composer.utils.auto_log_hparams import (
+    convert_flat_dict_to_nested_dict as convert_flat_dict_to_nested_dict,
+)
+from composer.utils.auto_log_hparams import (
+    convert_nested_dict_to_flat_dict as convert_nested_dict_to_flat_dict,
+)
+from composer.utils.auto_log_hparams import extract_hparams as extract_hparams
+from composer.utils.batch_helpers import batch_get as batch_get
+from composer.utils.batch_helpers import batch_set as batch_set
+from composer.utils.collect_env import configure_excepthook as configure_excepthook
+from composer.utils.collect_env import disable_env_report as disable_env_report
+from composer.utils.collect_env import enable_env_report as enable_env_report
+from composer.utils.collect_env import get_composer_env_dict as get_composer_env_dict
+from composer.utils.collect_env import print_env as print_env
+from composer.utils.folders import create_symlink_file as create_symlink_file
+from composer.utils.folders import ensure_folder_is_empty as ensure_folder_is_empty
+from composer.utils.folders import is_tar as is_tar
+from composer.utils.host import get_free_tcp_port as get_free_tcp_port
+from composer.utils.host import is_notebook as is_notebook
+from composer.utils.import_helpers import (
+    MissingConditionalImportError as MissingConditionalImportError,
+)
+from composer.utils.import_helpers import import_object as import_object
+from composer.utils.iter_helpers import IteratorFileStream as IteratorFileStream
+from composer.utils.iter_helpers import ensure_tuple as ensure_tuple
+from composer.utils.iter_helpers import map_collection as map_collection
+from composer.utils.model_helpers import STR_TO_DTYPE as STR_TO_DTYPE
+from composer.utils.model_helpers import is_model_fsdp as is_model_fsdp
+from composer.utils.model_helpers import is_model_fsdp2 as is_model_fsdp2
+from composer.utils.model_helpers import model_eval_mode as model_eval_mode
+from composer.utils.module_surgery import count_module_instances as count_module_instances
+from composer.utils.module_surgery import replace_module_classes as replace_module_classes
+from composer.utils.module_surgery import update_params_in_optimizer as update_params_in_optimizer
+from composer.utils.naming import (
+    FORMAT_NAME_WITH_DIST_AND_TIME_TABLE as FORMAT_NAME_WITH_DIST_AND_TIME_TABLE,
+)
+from composer.utils.naming import FORMAT_NAME_WITH_DIST_TABLE as FORMAT_NAME_WITH_DIST_TABLE
+from composer.utils.naming import partial_format as partial_format
+from composer.utils.retrying import retry as retry
+from composer.utils.string_enum import StringEnum as StringEnum
+from composer.utils.vision import add_vision_dataset_transform as add_vision_dataset_transform
+from composer.utils.warnings import VersionedDeprecationWarning as VersionedDeprecationWarning

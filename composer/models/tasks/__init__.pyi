@@ -1,0 +1,1 @@
+from composer.models.tasks.classification import ComposerClassifier as ComposerClassifier

@@ -1,0 +1,111 @@
+"""Averages of weights: which tensors take part, and one step of the average for all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from composer.core.weight_view import swap_tensors
+from composer.errors import StateError
+
+__all__ = ["WeightPairs", "copies_like", "named_tensors", "select_tensors", "trained_tensors"]
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Return the names and tensors of all parameters and buffers, each tensor once."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return what training changes: parameters that are not frozen, and stored buffers."""
+    tensors: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    derived = {
+        id(buffer)
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if name in module._non_persistent_buffers_set
+    }
+    tensors.update((n, b) for n, b in model.named_buffers() if id(b) not in derived)
+    return tensors
+
+
+def select_tensors(model: nn.Module, names: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the model's parameters and buffers of these names.
+
+    Raises:
+        RuntimeError: the model lacks some.
+    """
+    tensors = dict(named_tensors(model))
+    missing = sorted(names.keys() - tensors.keys())
+    if missing:
+        raise StateError(
+            f"{type(model).__name__} has no {', '.join(map(repr, missing[:5]))} "
+            f"({len(missing)} of {len(names)} averaged tensors are missing); averages only fit the "
+            "model they were made with"
+        )
+    return {name: tensors[name] for name in names}
+
+
+@torch.no_grad()
+def copies_like(values: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of ``values`` on the devices and in the formats of the model's tensors."""
+    tensors = select_tensors(model, values)
+    return {n: torch.empty_like(t.detach()).copy_(values[n]) for n, t in tensors.items()}
+
+
+class WeightPairs:
+    """Weights and their averages, in groups that one fused operation can treat.
+
+    Args:
+        weights: tensors of a model, by name.
+        averages: their averages, of the same shapes, devices and number formats.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], averages: Mapping[str, Tensor]) -> None:
+        self.weights = weights
+        groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+        for name, weight in weights.items():
+            local = _local(weight)
+            group = groups[_kind(weight), local.device, local.dtype]
+            group[0].append(local)
+            group[1].append(_local(averages[name]))
+        self._groups = [(kind, *tensors) for (kind, *_), tensors in groups.items()]
+
+    @torch.no_grad()
+    def average(self, smoothing: float) -> None:
+        """Set averages to ``smoothing * average + (1 - smoothing) * weight``.
+
+        Integers and truth values are copied.
+        """
+        for kind, weights, averages in self._groups:
+            if kind == "parameter":
+                torch._foreach_lerp_(averages, weights, 1 - smoothing)  # pyright: ignore[reportPrivateImportUsage]
+            elif kind == "buffer":
+                # No lerp: masks may hold infinities, whose difference is no number.
+                torch._foreach_mul_(averages, smoothing)  # pyright: ignore[reportPrivateImportUsage]
+                torch._foreach_add_(averages, weights, alpha=1 - smoothing)  # pyright: ignore[reportPrivateImportUsage]
+            else:
+                torch._foreach_copy_(averages, weights)  # pyright: ignore[reportPrivateImportUsage]
+
+    def swap(self) -> None:
+        """Exchange weights and averages."""
+        for _, weights, averages in self._groups:
+            swap_tensors(weights, averages)
+
+
+def _kind(tensor: Tensor) -> str:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return "other"
+    return "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's part of a sharded tensor, sharing its storage: averages need no other part."""
+    tensor = tensor.detach()
+    to_local = getattr(tensor, "to_local", None)
+    return tensor if to_local is None else to_local()

@@ -1,0 +1,65 @@
+"""Checks of constructor arguments that several methods share.
+
+They raise where a method is made, so that a typing slip does not show at batch 10,000.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from composer.errors import ArgumentTypeError, ConfigError, DataError, did_you_mean
+
+__all__ = ["check_choice", "check_number", "check_tensor"]
+
+
+def check_number(
+    name: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float = -math.inf,
+) -> None:
+    """Refuse what is no number in ``[low, high]``, or not greater than ``above``.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ArgumentTypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
+    if low <= value <= high and value > above:
+        return
+    rules = [f">= {low:g}"] if low > -math.inf else []
+    rules += [f"> {above:g}"] if above > -math.inf else []
+    rules += [f"<= {high:g}"] if high < math.inf else []
+    raise ConfigError(f"{name}={value!r} is out of range; it must be {' and '.join(rules)}")
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse what is not one of ``choices``.
+
+    Raises:
+        ValueError: with the nearest choice.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r} is not known.{did_you_mean(value, choices)}")
+
+
+def check_tensor(method: object, what: str, value: Any) -> Tensor:
+    """Return a part of the batch or the outputs, which must be one tensor.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, Tensor):
+        return value
+    raise DataError(
+        f"{type(method).__name__} needs {what} that are one tensor, got a {type(value).__name__}; "
+        "give input_key and target_key as a pair of callables (get, set) if the tensor lies deeper"
+    )

@@ -1,0 +1,1 @@
+from composer.utils.warnings import *

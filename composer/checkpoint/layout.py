@@ -1,0 +1,86 @@
+"""What checkpoint files are called and which kinds of file there are.
+
+A checkpoint is one file: a mapping with ``state`` (see :mod:`composer.core.state_io`), ``rng`` (the
+random states, one mapping per rank) and, with several ranks, ``data`` (the data positions, one per
+rank). Only this module knows these names.
+"""
+
+from __future__ import annotations
+
+import os
+
+from composer.core.naming import format_name_with_dist, format_name_with_dist_and_time
+from composer.core.time import Timestamp
+from composer.errors import ConfigError
+from composer.utils.naming import partial_format
+
+__all__ = [
+    "DATA_KEY",
+    "DEFAULT_FILENAME",
+    "RNG_KEY",
+    "STATE_KEY",
+    "check_is_local",
+    "check_is_plain",
+    "fill_for_loading",
+    "fill_for_saving",
+    "is_remote",
+]
+
+STATE_KEY = "state"
+RNG_KEY = "rng"
+DATA_KEY = "data"
+DEFAULT_FILENAME = "ep{epoch}-ba{batch}-rank{rank}"
+
+_ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.lzma")
+_COMPRESSED = tuple(f".pt.{name}" for name in ("bz2", "gz", "lz4", "lzma", "lzo", "xz", "zst"))
+
+
+def fill_for_saving(template: str, run_name: str, timestamp: Timestamp) -> str:
+    """Fill a name template of a file that is about to be written; rank 0 writes for all."""
+    return format_name_with_dist_and_time(_of_rank_zero(template), run_name, timestamp)
+
+
+def fill_for_loading(template: str, run_name: str) -> str:
+    """Fill a name template of a file that is to be read; ``{rank}`` is 0."""
+    return format_name_with_dist(_of_rank_zero(template), run_name)
+
+
+def _of_rank_zero(template: str) -> str:
+    return partial_format(template, rank=0, local_rank=0, node_rank=0)
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is an address, such as ``s3://bucket/name``."""
+    return "://" in os.fspath(path)
+
+
+def check_is_local(path: str | os.PathLike[str], name: str) -> None:
+    """Refuse an address.
+
+    Args:
+        path: what was given.
+        name: the name of the argument.
+
+    Raises:
+        ValueError: it is an address.
+    """
+    if is_remote(path):
+        raise ConfigError(
+            f"{name}={os.fspath(path)!r} is an address; checkpoints are read from and written to "
+            "local folders so far. Give a local path and copy the files yourself."
+        )
+
+
+def check_is_plain(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of an archive or of a compressed file.
+
+    Raises:
+        ValueError: the name ends like one.
+    """
+    name = os.fspath(path).lower()
+    ending = next((e for e in (*_ARCHIVES, *_COMPRESSED) if name.endswith(e)), None)
+    if ending is not None:
+        raise ConfigError(
+            f"{os.fspath(path)!r} ends in {ending!r}; checkpoints are plain files so far: use a "
+            "name that ends in '.pt', and unpack an old archive before loading it."
+        )

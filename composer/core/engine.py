@@ -1,0 +1,361 @@
+"""Runs one event: asks the methods, then the callbacks, then the logger destinations.
+
+Who acts on an event is worked out once and kept, so that an event nobody listens to costs one
+dictionary look-up. The answer is worked out anew where a phase of the run begins (see
+``_PHASE_STARTS``): a plug-in added in the middle of an epoch acts from the next epoch on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from composer.core.algorithm import Algorithm
+from composer.core.callback import Callback
+from composer.core.event import Event
+from composer.core.logger_destination import LoggerDestination
+from composer.core.passes import DEFAULT_PASSES, AlgorithmPass
+from composer.errors import ConfigError, StateError
+from composer.utils.iter_helpers import ensure_tuple
+
+if TYPE_CHECKING:
+    from composer.core.logger import Logger
+    from composer.core.state import State
+
+__all__ = ["Engine", "Trace"]
+
+log = logging.getLogger(__name__)
+
+_PHASE_STARTS = frozenset(
+    {
+        Event.INIT,
+        Event.BEFORE_LOAD,
+        Event.AFTER_LOAD,
+        Event.FIT_START,
+        Event.EPOCH_START,
+        Event.EVAL_BEFORE_ALL,
+        Event.EVAL_STANDALONE_START,
+        Event.PREDICT_START,
+    }
+)
+_NEEDS_NO_DATALOADER = frozenset(
+    {
+        Event.INIT,
+        Event.BEFORE_LOAD,
+        Event.AFTER_LOAD,
+        Event.EVAL_STANDALONE_START,
+        Event.EVAL_STANDALONE_END,
+    }
+)
+_NEEDS_NO_DURATION = frozenset({Event.INIT, Event.BEFORE_LOAD, Event.AFTER_LOAD})
+_NO_SPAN = nullcontext()
+_NO_TRACES: Mapping[str, Trace] = MappingProxyType({})
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+# Which engine an open callback belongs to: one callback cannot watch two runs at once.
+_owners: weakref.WeakKeyDictionary[Callback, weakref.ref[Engine]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(slots=True)
+class Trace:
+    """What a method did on an event.
+
+    Attributes:
+        name: the method's class name.
+        event: the event.
+        exit_code: what :meth:`Algorithm.apply` returned.
+        order: its position among the methods on this event.
+        run: whether it ran.
+    """
+
+    name: str = ""
+    event: Event | None = None
+    exit_code: int | None = None
+    order: int | None = None
+    run: bool = False
+
+
+# (callback, function, whether the function takes the event first)
+_Call = tuple[Callback, Callable[..., Any], bool]
+
+
+class _Listeners:
+    """Who acts on one event, in order."""
+
+    __slots__ = ("algorithms", "calls", "dynamic")
+
+    def __init__(self, algorithms: Sequence[Algorithm], calls: Sequence[_Call]) -> None:
+        self.algorithms = list(algorithms)
+        self.calls = list(calls)
+        self.dynamic = any(_decides_at_run_time(algorithm) for algorithm in algorithms)
+
+    def __bool__(self) -> bool:
+        return bool(self.algorithms or self.calls)
+
+
+class Engine:
+    """Dispatches events.
+
+    Args:
+        state: the run's state.
+        logger: the run's logger.
+        algorithm_passes: passes to run after the default ones: a callable, a (callable, index)
+            pair, or a list of those; an index places it among the passes.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        logger: Logger,
+        algorithm_passes: AlgorithmPass
+        | tuple[AlgorithmPass, int]
+        | Sequence[AlgorithmPass | tuple[AlgorithmPass, int]]
+        | None = None,
+    ) -> None:
+        self.state = state
+        self.logger = logger
+        self.algorithm_passes: list[AlgorithmPass] = list(DEFAULT_PASSES)
+        self._has_user_passes = False
+        self._listeners: dict[Event, _Listeners | None] = {}
+        self._is_closed = False
+        for each in _as_pass_list(algorithm_passes):
+            algorithm_pass, index = each if isinstance(each, tuple) else (each, -1)
+            self.register_pass(algorithm_pass, index)
+        _open_engines.add(self)
+        _close_engines_at_exit()
+
+    def register_pass(self, algorithm_pass: AlgorithmPass, index: int = -1) -> None:
+        """Add a pass.
+
+        Args:
+            algorithm_pass: takes the methods and the event, returns the methods in its order.
+            index: where to insert it among the passes; -1 appends.
+        """
+        if not callable(algorithm_pass):
+            raise ConfigError(f"an algorithm pass must be callable, got {algorithm_pass!r}")
+        if index == -1:
+            index = len(self.algorithm_passes)
+        self.algorithm_passes.insert(index, algorithm_pass)
+        self._has_user_passes = True
+        self._listeners.clear()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called; nothing runs any more."""
+        return self._is_closed
+
+    def listens(self, event: Event) -> bool:
+        """Return whether anybody acts on ``event``."""
+        if event in self._listeners:
+            return self._listeners[event] is not None
+        return self._find_listeners(event) is not None
+
+    def algorithms_for(self, event: Event) -> list[Algorithm]:
+        """Return the methods that may act on ``event``, in the order in which they would.
+
+        Unlike running the event, asking needs no dataloader and changes nothing.
+        """
+        algorithms = [a for a in self.state.algorithms if _may_act(a, event)]
+        return list(self._ordered(algorithms, event))
+
+    def run_event(self, event: Event | str) -> Mapping[str, Trace]:
+        """Run one event.
+
+        Args:
+            event: the event.
+
+        Returns:
+            What each method did, under ``<method>/<event>``.
+
+        Raises:
+            RuntimeError: the engine is closed, or the state lacks what the event needs.
+        """
+        try:
+            listeners = self._listeners[event]  # pyright: ignore[reportArgumentType]
+        except KeyError:
+            listeners = self._resolve(event := Event(event))
+        if listeners is None:
+            return _NO_TRACES
+        return self._run(event, listeners)  # pyright: ignore[reportArgumentType]
+
+    def run_marker_only_event(self, event: Event | str) -> None:
+        """Show an event to the profiler without running it."""
+        if self.state.profiler is not None:
+            with self.state.profiler.span(Event(event).value):
+                pass
+
+    def _resolve(self, event: Event) -> _Listeners | None:
+        """Work out who acts on ``event`` and, within a phase, remember it."""
+        if event in _PHASE_STARTS:
+            self._listeners.clear()
+            if event is Event.INIT:
+                self._claim_callbacks()
+            return self._find_listeners(event)
+        self._listeners[event] = self._find_listeners(event)
+        return self._listeners[event]
+
+    def _run(self, event: Event, listeners: _Listeners) -> Mapping[str, Trace]:
+        if event is Event.INIT:
+            self._run_callbacks(event, listeners)
+            return self._run_algorithms(event, listeners)
+        traces = self._run_algorithms(event, listeners) if listeners.algorithms else _NO_TRACES
+        self._run_callbacks(event, listeners)
+        return traces
+
+    def _run_algorithms(self, event: Event, listeners: _Listeners) -> Mapping[str, Trace]:
+        state, logger = self.state, self.logger
+        algorithms: Sequence[Algorithm] = listeners.algorithms
+        if listeners.dynamic:
+            algorithms = [a for a in algorithms if a.match(event, state)]
+            if self._has_user_passes:
+                algorithms = self._ordered(algorithms, event)
+        traces: dict[str, Trace] = OrderedDict()
+        for position, algorithm in enumerate(algorithms):
+            name = type(algorithm).__name__
+            try:
+                with self._span(algorithm, event):
+                    exit_code = algorithm.apply(event, state, logger)
+            except Exception as error:
+                self._blame(error, algorithm, event)
+                raise
+            traces[f"{name}/{event.value}"] = Trace(name, event, exit_code, position, True)
+        if traces and logger.listens_to_traces:
+            logger.log_traces({f"algorithm_traces/{key}": int(t.run) for key, t in traces.items()})
+        return traces
+
+    def _run_callbacks(self, event: Event, listeners: _Listeners) -> None:
+        state, logger = self.state, self.logger
+        for callback, function, takes_event in listeners.calls:
+            try:
+                with self._span(callback, event):
+                    if takes_event:
+                        function(event, state, logger)
+                    else:
+                        function(state, logger)
+            except Exception as error:
+                self._blame(error, callback, event)
+                raise
+
+    def _span(self, plugin: object, event: Event) -> AbstractContextManager[object]:
+        tracer = self.state.profiler
+        if tracer is None:
+            return _NO_SPAN
+        return tracer.span(f"{type(plugin).__name__}/{event.value}")
+
+    def _blame(self, error: Exception, plugin: object, event: Event) -> None:
+        error.add_note(f"raised by {plugin!r} on {event.value!r} at {self.state.timestamp}")
+
+    def _find_listeners(self, event: Event) -> _Listeners | None:
+        if self._is_closed:
+            raise StateError(f"{event.value!r} cannot run: the trainer is closed. Make a new one.")
+        self._check_state(event)
+        listeners = _Listeners(self.algorithms_for(event), self._calls(event))
+        return listeners if listeners else None
+
+    def _ordered(self, algorithms: Sequence[Algorithm], event: Event) -> Sequence[Algorithm]:
+        if len(algorithms) < 2 and not self._has_user_passes:
+            return algorithms
+        for algorithm_pass in self.algorithm_passes:
+            algorithms = algorithm_pass(algorithms, event)
+        return algorithms
+
+    def _calls(self, event: Event) -> list[_Call]:
+        callbacks = [c for c in self.state.callbacks if not isinstance(c, LoggerDestination)]
+        destinations = [c for c in self.state.callbacks if isinstance(c, LoggerDestination)]
+        ordered = destinations + callbacks if event is Event.INIT else callbacks + destinations
+        calls: list[_Call] = []
+        for callback in ordered:
+            if _is_overridden(callback, Callback, "run_event"):
+                calls.append((callback, callback.run_event, True))
+            elif _is_overridden(callback, Callback, event.value):
+                calls.append((callback, getattr(callback, event.value), False))
+        return calls
+
+    def _check_state(self, event: Event) -> None:
+        if event not in _NEEDS_NO_DATALOADER and self.state.dataloader is None:
+            raise StateError(f"{event.value!r} needs a dataloader: call state.set_dataloader first")
+        needs_duration = not (event.is_eval or event.is_predict or event in _NEEDS_NO_DURATION)
+        if needs_duration and self.state.max_duration is None:
+            raise StateError(f"{event.value!r} needs state.max_duration")
+
+    def _claim_callbacks(self) -> None:
+        for callback in self.state.callbacks:
+            owner = _owners.get(callback)
+            engine = owner() if owner is not None else None
+            if engine is not None and engine is not self and not engine._is_closed:
+                raise StateError(
+                    f"{callback!r} still watches another trainer; close() that one first, or give "
+                    "each trainer a callback of its own"
+                )
+            _owners[callback] = weakref.ref(self)
+
+    def close(self) -> None:
+        """Close every callback, then run their ``post_close``; errors are logged, not raised."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._listeners.clear()
+        _open_engines.discard(self)
+        self._attempt(self.logger.flush)
+        closed = [
+            callback
+            for callback in self.state.callbacks
+            if self._attempt(callback.close, self.state, self.logger)
+        ]
+        self._attempt(self.logger.flush)
+        for callback in closed:
+            self._attempt(callback.post_close)
+
+    @staticmethod
+    def _attempt(function: Callable[..., Any], *args: Any) -> bool:
+        """Call while closing: one failure must not keep the others from closing."""
+        try:
+            function(*args)
+        except Exception:  # noqa: BLE001 - reported with its traceback
+            log.exception("closing failed in %r", function)
+            return False
+        return True
+
+
+def _as_pass_list(passes: Any) -> tuple[Any, ...]:
+    is_pair = isinstance(passes, tuple) and len(passes) == 2 and isinstance(passes[1], int)
+    return (passes,) if is_pair else ensure_tuple(passes)
+
+
+def _is_overridden(plugin: object, base: type, method: str) -> bool:
+    if method in getattr(plugin, "__dict__", {}):
+        return True
+    return getattr(type(plugin), method, None) is not getattr(base, method, None)
+
+
+def _decides_at_run_time(algorithm: Algorithm) -> bool:
+    return _is_overridden(algorithm, Algorithm, "match")
+
+
+def _may_act(algorithm: Algorithm, event: Event) -> bool:
+    if algorithm.events:
+        return event in algorithm.events
+    if _decides_at_run_time(algorithm):
+        return True
+    raise ConfigError(
+        f"{algorithm!r} acts on nothing: give its class an `events` table, or `match` and `apply`"
+    )
+
+
+@functools.cache
+def _close_engines_at_exit() -> None:
+    """Arrange, once, that open engines close when the program ends."""
+    atexit.register(_close_open_engines)
+
+
+def _close_open_engines() -> None:
+    for engine in list(_open_engines):
+        engine.close()

@@ -1,0 +1,50 @@
+"""What a checkpoint says about the run that wrote it, for people and other libraries."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from composer.distributed import comm
+from composer.utils.collect_env import get_composer_env_dict
+
+if TYPE_CHECKING:
+    from composer.core.state import State
+
+__all__ = ["integrations_to_dict", "metadata_to_dict"]
+
+
+def integrations_to_dict(model: torch.nn.Module) -> dict[str, Any]:
+    """Return what a model says other libraries need to rebuild it.
+
+    A model says so through a method ``checkpoint_integrations() -> dict``, for instance
+    ``{"huggingface": {...}}``.
+    """
+    describe: Callable[[], dict[str, Any]] | None
+    describe = getattr(model, "checkpoint_integrations", None)
+    return {} if describe is None else describe()
+
+
+def metadata_to_dict(state: State) -> dict[str, Any]:
+    """Return facts about the run; only the microbatch size is ever read back."""
+    metadata: dict[str, Any] = {
+        "composer_env_info": dict(_environment()),
+        "torch_version": str(torch.__version__),
+        "device": state.device.name,
+        "precision": state.precision.value,
+        "world_size": comm.get_world_size(),
+        "device_train_microbatch_size": state.device_train_microbatch_size,
+    }
+    batch_size = getattr(state.train_dataloader, "batch_size", None)
+    if batch_size is not None:
+        metadata["train_dataloader_batch_size"] = batch_size
+    return metadata
+
+
+@functools.cache
+def _environment() -> dict[str, Any]:
+    # Asks git, which takes longer than writing a small checkpoint: once per process is enough.
+    return get_composer_env_dict()

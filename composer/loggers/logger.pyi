@@ -1,0 +1,1 @@
+from composer.core.logger import *

@@ -1,0 +1,221 @@
+"""The Trainer's keywords in groups, each checked once, for the constructor and for ``fit`` alike."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TextIO, TypeVar
+
+from composer.core.data_spec import DataSpec, ensure_data_spec
+from composer.core.evaluator import Evaluator, ensure_evaluators
+from composer.core.logger_destination import LoggerDestination
+from composer.core.state import State
+from composer.core.time import Time, TimeUnit, ensure_time
+from composer.errors import ArgumentTypeError, ConfigError, did_you_mean
+from composer.utils.iter_helpers import ensure_tuple
+
+__all__ = [
+    "EvalOptions",
+    "LoadOptions",
+    "LoggingOptions",
+    "SaveOptions",
+    "TrainDataOptions",
+    "check_duration",
+    "refuse_unknown_keywords",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def refuse_unknown_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function with many keywords say which one a misspelt name may have meant."""
+    known = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        unknown = [name for name in kwargs if name not in known]
+        if unknown:
+            hints = "".join(
+                f" {name!r} is not a keyword of it.{did_you_mean(name, known)}" for name in unknown
+            )
+            raise ArgumentTypeError(f"{function.__qualname__}:{hints}")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def check_duration(duration: int | str | Time[Any], name: str) -> Time[Any]:
+    """Return a duration of training as a time; a bare number counts epochs.
+
+    Raises:
+        ValueError: not a positive amount, or in a unit that training cannot end by.
+    """
+    time = ensure_time(duration, TimeUnit.EPOCH)
+    if time.unit in (TimeUnit.SECOND, TimeUnit.DURATION):
+        raise ConfigError(
+            f"{name}={duration!r} is in {time.unit.value!r}; count it in 'ep', 'ba', 'sp' or 'tok'"
+        )
+    if time.value <= 0:
+        raise ConfigError(f"{name}={duration!r} must be positive")
+    return time
+
+
+@dataclass(frozen=True, slots=True)
+class TrainDataOptions:
+    """What is trained on."""
+
+    dataloader: Iterable[Any] | DataSpec | dict[str, Any]
+    label: str
+    num_batches: int
+
+    def __post_init__(self) -> None:
+        if self.num_batches == 0 or self.num_batches < -1:
+            raise ConfigError(
+                f"train_subset_num_batches={self.num_batches} must be positive, or -1 for all"
+            )
+
+    def data_spec(self) -> DataSpec:
+        """Return the loader with the rules for its batches."""
+        return ensure_data_spec(self.dataloader)
+
+    def apply(self, state: State, data_spec: DataSpec) -> None:
+        """Make the loader the state's."""
+        state.set_dataloader(data_spec.dataloader, self.label, self.num_batches)
+        state.train_dataloader = data_spec.dataloader
+
+
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """What is evaluated, and when."""
+
+    dataloader: Any
+    interval: Any
+    num_batches: int
+
+    def __post_init__(self) -> None:
+        if self.num_batches == 0 or self.num_batches < -1:
+            raise ConfigError(
+                f"eval_subset_num_batches={self.num_batches} must be positive, or -1 for all"
+            )
+
+    def evaluators(self, metric_names: list[str]) -> list[Evaluator]:
+        """Return the evaluators.
+
+        Args:
+            metric_names: metrics of an evaluator that names none.
+
+        Raises:
+            ValueError: evaluators mixed with plain loaders, two of one name, or one without end.
+        """
+        evaluators = ensure_evaluators(self.dataloader, metric_names)
+        for evaluator in evaluators:
+            if evaluator.subset_num_batches is None:
+                evaluator.subset_num_batches = self.num_batches
+            if evaluator.eval_interval is None:
+                evaluator.eval_interval = self.interval
+            _check_has_end(evaluator)
+        return evaluators
+
+
+def _check_has_end(evaluator: Evaluator) -> None:
+    limit = evaluator.subset_num_batches
+    if limit is not None and limit > 0:
+        return
+    try:
+        len(evaluator.dataloader.dataloader)  # pyright: ignore[reportArgumentType]
+    except (TypeError, NotImplementedError):
+        raise ConfigError(
+            f"the dataloader of evaluator {evaluator.label!r} has no length, so evaluation would "
+            "not end; give eval_subset_num_batches (or subset_num_batches of the Evaluator)"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingOptions:
+    """Where logged values go."""
+
+    loggers: Any
+    logger: Any
+    progress_bar: bool
+    log_to_console: bool
+    console_stream: str | TextIO
+    console_log_interval: Any
+    log_traces: bool
+
+    def __post_init__(self) -> None:
+        if self.loggers is not None and self.logger is not None:
+            raise ConfigError("logger= and loggers= are the same keyword; give one of them")
+        for destination in self.given:
+            if not isinstance(destination, LoggerDestination):
+                raise ArgumentTypeError(
+                    f"loggers takes LoggerDestinations, got {destination!r} "
+                    f"({type(destination).__name__})"
+                )
+
+    @property
+    def given(self) -> tuple[LoggerDestination, ...]:
+        """The user's destinations."""
+        return ensure_tuple(self.loggers if self.loggers is not None else self.logger)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """Which checkpoint training starts from."""
+
+    path: str | None
+    object_store: Any
+    weights_only: bool
+    strict_model_weights: bool
+    progress_bar: bool
+    ignore_keys: Any
+    exclude_algorithms: list[str] | None
+
+    def __post_init__(self) -> None:
+        if self.object_store is not None:
+            raise ConfigError(
+                "load_object_store is not supported yet: download the checkpoint first and give its "
+                "local path as load_path"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOptions:
+    """Where and when checkpoints are written."""
+
+    folder: str | None
+    filename: str
+    latest_filename: str | None
+    overwrite: bool
+    interval: Any
+    weights_only: bool
+    ignore_keys: Any
+    num_checkpoints_to_keep: int
+
+    def __post_init__(self) -> None:
+        if self.num_checkpoints_to_keep < -1:
+            raise ConfigError(
+                f"save_num_checkpoints_to_keep={self.num_checkpoints_to_keep} must be -1 (all), 0, "
+                "or a positive number"
+            )
+
+    def check_autoresume(self, run_name: str | None) -> None:
+        """Refuse ``autoresume`` without what it needs to find the latest checkpoint.
+
+        Raises:
+            ValueError: naming what is missing.
+        """
+        needed = {
+            "run_name": run_name,
+            "save_folder": self.folder,
+            "save_latest_filename": self.latest_filename,
+        }
+        missing = [name for name, value in needed.items() if not value]
+        if missing:
+            raise ConfigError(f"autoresume=True needs {' and '.join(missing)}")

@@ -1,0 +1,188 @@
+"""One batch: gradients, what methods do with them, the parameter update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.optim import LBFGS, Optimizer
+
+from composer.core.engine import Engine
+from composer.core.event import Event
+from composer.core.microbatch import Microbatcher
+from composer.core.state import State
+from composer.distributed import comm
+from composer.errors import ConfigError
+from composer.trainer.batch_counts import BatchCounts
+from composer.trainer.batch_source import BatchSource
+from composer.trainer.gradients import GradientPass
+from composer.trainer.losses import TOTAL_LOSS
+from composer.trainer.precision_policy import PrecisionPolicy
+from composer.trainer.train_metrics import TrainMetrics
+
+__all__ = ["TrainStep"]
+
+
+class TrainStep:
+    """Trains one batch.
+
+    Args:
+        state: the run's state.
+        engine: runs the events.
+        gradients: forward and backward.
+        precision: unscaling and the update.
+        microbatcher: the microbatch size; a batch that does not fit is done again.
+        counts: the batch's weight over all ranks.
+        metrics: reset with each batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        engine: Engine,
+        gradients: GradientPass,
+        precision: PrecisionPolicy,
+        microbatcher: Microbatcher,
+        counts: BatchCounts,
+        metrics: TrainMetrics,
+    ) -> None:
+        self._state = state
+        self._run_event = engine.run_event
+        self._gradients = gradients
+        self._precision = precision
+        self._microbatcher = microbatcher
+        self._counts = counts
+        self._metrics = metrics
+        self._has_peers = comm.get_world_size() > 1
+        self._optimizers = state.optimizers
+        self._closure_optimizer = _closure_optimizer(self._optimizers, precision)
+
+    def run(self, source: BatchSource, samples: int | float, tokens: int) -> dict[str, torch.Tensor]:
+        """Train on ``state.batch``.
+
+        Args:
+            source: where the batch came from.
+            samples: its samples, for the timestamp.
+            tokens: its tokens, for the timestamp.
+
+        Returns:
+            The batch's losses by metric name, on the device, of this rank.
+        """
+        batch = self._state.batch
+        self._counts.start(samples, tokens, source.weight(batch) if self._has_peers else 0)
+        if self._closure_optimizer is not None:
+            return self._step_with_closure(self._closure_optimizer, batch, source)
+        losses = self._compute_gradients(batch, source)
+        self._precision.step(self._optimizers)
+        return losses
+
+    def _step_with_closure(
+        self, optimizer: Optimizer, batch: Any, source: BatchSource
+    ) -> dict[str, torch.Tensor]:
+        """Let the optimizer ask for gradients, as often as it likes; the first losses count."""
+        first: dict[str, torch.Tensor] = {}
+
+        def closure(
+            ddp_sync: bool = True, loss_dict: dict[str, torch.Tensor] | None = None
+        ) -> torch.Tensor:
+            with torch.enable_grad():
+                losses = self._compute_gradients(batch, source, ddp_sync)
+            for name, loss in losses.items():
+                first.setdefault(name, loss)
+            if loss_dict is not None:
+                loss_dict.update(losses)
+            return losses[TOTAL_LOSS]
+
+        optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+        return first
+
+    def _compute_gradients(
+        self, batch: Any, source: BatchSource, sync: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """Leave complete, unscaled gradients in the parameters."""
+        state, microbatcher = self._state, self._microbatcher
+        self._run_event(Event.BEFORE_TRAIN_BATCH)
+        buffers = _BufferCopy(state.model) if microbatcher.automatic else None
+
+        def attempt() -> dict[str, torch.Tensor]:
+            for optimizer in self._optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            self._metrics.reset()
+            parts = source.split(batch, microbatcher.size)
+            return self._gradients.run(parts, source.prepare, self._shares(source, parts), sync)
+
+        def undo() -> None:
+            for optimizer in self._optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            state.outputs = state.loss = None
+            if buffers is not None:
+                buffers.restore()
+
+        losses = microbatcher.run(lambda: source.samples(batch), attempt, undo)
+        state.batch = batch
+        self._precision.unscale(self._optimizers)
+        self._run_event(Event.AFTER_TRAIN_BATCH)
+        return losses
+
+    def _shares(self, source: BatchSource, parts: Sequence[Any]) -> Callable[[int], float]:
+        """Return each microbatch's share: its weight over the mean weight of a rank's batch."""
+        if not self._has_peers and len(parts) == 1:
+            return _whole
+        weights = [source.weight(part) for part in parts]
+
+        def share(index: int) -> float:
+            mean = self._counts.mean_weight() if self._has_peers else sum(weights)
+            return weights[index] / mean if mean else 0.0
+
+        return share
+
+
+def _whole(index: int) -> float:
+    del index
+    return 1.0
+
+
+class _BufferCopy:
+    """The model's buffers before a batch: running statistics must not see a batch twice."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._buffers = list(model.buffers())
+        self._values = [buffer.clone() for buffer in self._buffers]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for buffer, value in zip(self._buffers, self._values, strict=True):
+            buffer.copy_(value)
+
+
+def _closure_optimizer(
+    optimizers: Sequence[Optimizer], precision: PrecisionPolicy
+) -> Optimizer | None:
+    """Return the optimizer that computes gradients itself through a closure, if there is one.
+
+    LBFGS does, and optimizers that say so with ``_step_supports_amp_closure`` (SAM).
+
+    Raises:
+        ValueError: it is one of several, or gradients are scaled.
+    """
+    needing = [
+        optimizer
+        for optimizer in optimizers
+        if isinstance(optimizer, LBFGS) or getattr(optimizer, "_step_supports_amp_closure", False)
+    ]
+    if not needing:
+        return None
+    name = type(needing[0]).__name__
+    if len(optimizers) > 1:
+        raise ConfigError(
+            f"{name} computes gradients itself and cannot be combined with other optimizers; give "
+            "it all parameters, in groups if they differ"
+        )
+    if precision.scaler is not None:
+        raise ConfigError(
+            f"{name} computes gradients itself, which the loss scaling of 'amp_fp16' does not "
+            "allow; use precision='amp_bf16' or 'fp32'"
+        )
+    return needing[0]

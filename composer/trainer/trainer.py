@@ -1,0 +1,743 @@
+"""The Trainer: takes a model, data and methods, builds the parts of a run and forwards calls.
+
+It owns no mathematics: the loop is in :mod:`composer.trainer.fit_loop`, one batch in
+:mod:`composer.trainer.train_step`, evaluation in :mod:`composer.trainer.eval_loop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
+
+import torch
+
+from composer.callbacks.checkpoint_saver import CheckpointSaver
+from composer.checkpoint.load import load as load_checkpoint
+from composer.checkpoint.save import save as save_checkpoint
+from composer.core.algorithm import Algorithm
+from composer.core.callback import Callback
+from composer.core.data_spec import DataSpec, ensure_data_spec
+from composer.core.engine import Engine
+from composer.core.evaluator import Evaluator
+from composer.core.event import Event
+from composer.core.logger import Logger
+from composer.core.logger_destination import LoggerDestination
+from composer.core.microbatch import check_microbatch_size
+from composer.core.passes import AlgorithmPass
+from composer.core.precision import Precision, check_precision
+from composer.core.state import State
+from composer.core.time import Time, Timestamp
+from composer.core.tracer import Tracer
+from composer.devices.device import Device
+from composer.devices.select import get_device
+from composer.distributed import comm, reproducibility
+from composer.distributed.config import ParallelismConfig
+from composer.distributed.data_parallel import DDPSyncStrategy
+from composer.distributed.plan import ParallelismPlan
+from composer.errors import ConfigError, StateError
+from composer.models.base import ComposerModel
+from composer.trainer import assembly
+from composer.trainer.arguments import (
+    EvalOptions,
+    LoadOptions,
+    LoggingOptions,
+    SaveOptions,
+    TrainDataOptions,
+    check_duration,
+    refuse_unknown_keywords,
+)
+from composer.trainer.assembly import OptimizersInput
+from composer.trainer.batch_source import BatchSource
+from composer.trainer.dry_run import DryRunReport, dry_run, everything_put_back
+from composer.trainer.eval_loop import EvalLoop
+from composer.trainer.explain import Composition
+from composer.trainer.gradient_check import GradientCheck, check_gradients
+from composer.trainer.precision_policy import PrecisionPolicy, convert_to_float8, make_scaler
+from composer.trainer.predict_loop import PredictLoop
+from composer.trainer.preemption import Interruption
+from composer.trainer.resume import DataloaderPosition, find_latest
+from composer.trainer.run_name import make_run_name
+from composer.trainer.schedule import (
+    Schedules,
+    SchedulersInput,
+    check_scale_schedule_ratio,
+    compile_schedulers,
+    scale_max_duration,
+    steps_every_batch,
+)
+from composer.utils.auto_log_hparams import extract_hparams
+from composer.utils.iter_helpers import ensure_tuple
+
+__all__ = ["Trainer"]
+
+log = logging.getLogger(__name__)
+
+Loader = Iterable[Any] | DataSpec | dict[str, Any]
+EvalLoader = Iterable[Any] | DataSpec | Evaluator | Sequence[Evaluator] | dict[str, Any]
+Interval = int | str | Time[int] | Callable[[State, Event], bool]
+Filter = list[str] | Callable[[dict[str, Any]], None]
+
+
+class Trainer:
+    """Trains a model, with methods composed into the loop.
+
+    Every keyword is checked here, before anything runs.
+
+    Args:
+        model: what to train.
+        train_dataloader: what to train on: a loader, a :class:`DataSpec`, or a dict of its
+            arguments. It may be given to :meth:`fit` instead.
+        train_dataloader_label: the loader's name in metrics.
+        train_subset_num_batches: batches per epoch; -1 for all.
+        spin_dataloaders: whether resuming replays data that cannot be sought, so that the order
+            of samples goes on as it would have.
+        max_duration: when to stop: ``'10ep'``, ``'500ba'``, ``'1e6sp'``, ``'1e9tok'``; a bare
+            number counts epochs.
+        algorithms: the methods.
+        algorithm_passes: changes the order in which methods run; see
+            :mod:`composer.core.passes`.
+        optimizers: one optimizer; or several, as a list or by name, each for parameters of its own.
+            All step after each batch, with one precision and one accumulation.
+        schedulers: learning rate schedules, Composer's or torch's; several multiply. A mapping of
+            optimizer names gives each optimizer its own.
+        scale_schedule_ratio: stretches ``max_duration`` and every schedule.
+        step_schedulers_every_batch: whether schedules step after each batch (the default, unless
+            there is a torch one) or after each epoch.
+        eval_dataloader: what to evaluate on: a loader, an :class:`Evaluator`, or several.
+        eval_interval: when: a time (a bare number counts epochs), or a function of the state and
+            the event.
+        eval_subset_num_batches: batches per evaluation; -1 for all.
+        callbacks: what watches the run.
+        loggers: where logged values go.
+        logger: the same as ``loggers``.
+        run_name: the run's name; by default the environment's ``COMPOSER_RUN_NAME`` or
+            ``RUN_NAME``, else one is made.
+        progress_bar: whether to show progress.
+        log_to_console: whether to print metrics as lines.
+        console_stream: where both write: ``'stderr'``, ``'stdout'`` or an open file.
+        console_log_interval: how often lines are printed.
+        log_traces: whether progress and console also show which methods ran.
+        auto_log_hparams: whether every argument given here is logged as a hyperparameter.
+        load_path: a checkpoint to start from.
+        load_object_store: where ``load_path`` lies, if not here.
+        load_weights_only: whether to take only the model's weights from it.
+        load_strict_model_weights: whether its weights must match the model's names exactly.
+        load_progress_bar: whether to show progress while fetching it.
+        load_ignore_keys: parts of it to leave out: glob patterns of ``/``-joined paths, or a
+            function that edits the dict.
+        load_exclude_algorithms: methods of the checkpoint that must not be added to this run.
+        save_folder: where checkpoints are written; ``None`` writes none.
+        save_filename: name of a checkpoint, with placeholders.
+        save_latest_filename: name of the link to the newest; ``None`` for no link.
+        save_overwrite: whether existing checkpoints may be replaced.
+        save_interval: when to save: a time, or a function of the state and the event.
+        save_weights_only: whether to save only the model's weights.
+        save_ignore_keys: parts to leave out, as ``load_ignore_keys``.
+        save_num_checkpoints_to_keep: how many local checkpoints to keep; -1 for all.
+        save_metrics: whether checkpoints keep metric objects.
+        autoresume: whether to go on from the newest checkpoint of this run, where there is one.
+        parallelism_config: how the model is sharded over devices.
+        device: ``'cpu'``, ``'gpu'`` or ``'mps'``; a GPU if there is one.
+        precision: ``'fp32'``, ``'amp_fp16'``, ``'amp_bf16'`` or ``'amp_fp8'``; by default
+            ``amp_fp16`` on a GPU and ``fp32`` elsewhere.
+        precision_config: options of ``amp_fp16``'s scaler or of ``amp_fp8``.
+        device_train_microbatch_size: samples per forward pass on each device; ``'auto'`` halves it
+            until it fits. Gradients do not depend on it.
+        accumulate_train_batch_on_tokens: whether microbatches weigh by the tokens that generate
+            loss: ``None`` where the batch says which do, ``True`` always, ``False`` never.
+        seed: the seed of rank 0, in [0, 2**32 - 1]; random by default.
+        deterministic_mode: whether torch must use deterministic operations.
+        dist_timeout: seconds after which a rank that does not answer is given up.
+        ddp_sync_strategy: when gradients are averaged over ranks.
+        profiler: measures named spans of the run.
+        python_log_level: level of the ``composer`` logger, such as ``'INFO'``.
+        compile_config: arguments of ``torch.compile`` for the model's forward pass; ``{}`` for its
+            defaults, ``None`` not to compile.
+        check_gradients: whether ``fit`` begins by proving, on the first batch, that gradients do
+            not depend on the microbatch size; see :meth:`check_gradients`.
+
+    Raises:
+        TypeError: an unknown keyword, with the nearest known one, or an argument of a wrong type.
+        ValueError: an argument that cannot work.
+
+    Example:
+        >>> trainer = Trainer(model=model, train_dataloader=loader, max_duration="2ep")  # doctest: +SKIP
+        >>> trainer.fit()  # doctest: +SKIP
+    """
+
+    @refuse_unknown_keywords
+    def __init__(
+        self,
+        *,
+        model: ComposerModel,
+        train_dataloader: Loader | None = None,
+        train_dataloader_label: str = "train",
+        train_subset_num_batches: int = -1,
+        spin_dataloaders: bool = True,
+        max_duration: int | str | Time[Any] | None = None,
+        algorithms: Algorithm | Sequence[Algorithm] | None = None,
+        algorithm_passes: AlgorithmPass
+        | tuple[AlgorithmPass, int]
+        | Sequence[AlgorithmPass | tuple[AlgorithmPass, int]]
+        | None = None,
+        optimizers: OptimizersInput = None,
+        schedulers: SchedulersInput = None,
+        scale_schedule_ratio: float = 1.0,
+        step_schedulers_every_batch: bool | None = None,
+        eval_dataloader: EvalLoader | None = None,
+        eval_interval: Interval = 1,
+        eval_subset_num_batches: int = -1,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        loggers: LoggerDestination | Sequence[LoggerDestination] | None = None,
+        logger: LoggerDestination | Sequence[LoggerDestination] | None = None,
+        run_name: str | None = None,
+        progress_bar: bool = True,
+        log_to_console: bool = False,
+        console_stream: str | TextIO = "stderr",
+        console_log_interval: int | str | Time[int] = "1ba",
+        log_traces: bool = False,
+        auto_log_hparams: bool = False,
+        load_path: str | None = None,
+        load_object_store: Any = None,
+        load_weights_only: bool = False,
+        load_strict_model_weights: bool = True,
+        load_progress_bar: bool = True,
+        load_ignore_keys: Filter | None = None,
+        load_exclude_algorithms: list[str] | None = None,
+        save_folder: str | None = None,
+        save_filename: str = "ep{epoch}-ba{batch}-rank{rank}.pt",
+        save_latest_filename: str | None = "latest-rank{rank}.pt",
+        save_overwrite: bool = False,
+        save_interval: Interval = "1ep",
+        save_weights_only: bool = False,
+        save_ignore_keys: Filter | None = None,
+        save_num_checkpoints_to_keep: int = -1,
+        save_metrics: bool = False,
+        autoresume: bool = False,
+        parallelism_config: ParallelismConfig | dict[str, Any] | None = None,
+        device: str | Device | None = None,
+        precision: str | Precision | None = None,
+        precision_config: dict[str, Any] | None = None,
+        device_train_microbatch_size: int | float | str | None = None,
+        accumulate_train_batch_on_tokens: bool | None = None,
+        seed: int | None = None,
+        deterministic_mode: bool = False,
+        dist_timeout: float = 300.0,
+        ddp_sync_strategy: str | DDPSyncStrategy | None = None,
+        profiler: Tracer | None = None,
+        python_log_level: str | None = None,
+        compile_config: dict[str, Any] | None = None,
+        check_gradients: bool = False,
+    ) -> None:
+        hparams = extract_hparams(locals()) if auto_log_hparams else {}
+        if python_log_level is not None:
+            logging.getLogger("composer").setLevel(python_log_level.upper())
+
+        # 1. Everything that can be refused is refused before anything is built.
+        model = assembly.check_model(model)
+        given_algorithms, given_callbacks = ensure_tuple(algorithms), ensure_tuple(callbacks)
+        assembly.check_plugins(given_algorithms, given_callbacks)
+        check_microbatch_size(device_train_microbatch_size)
+        check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
+        logging_options = LoggingOptions(
+            loggers, logger, progress_bar, log_to_console, console_stream, console_log_interval, log_traces
+        )  # fmt: skip
+        load_options = LoadOptions(
+            load_path, load_object_store, load_weights_only, load_strict_model_weights,
+            load_progress_bar, load_ignore_keys, load_exclude_algorithms,
+        )  # fmt: skip
+        save_options = SaveOptions(
+            save_folder, save_filename, save_latest_filename, save_overwrite, save_interval,
+            save_weights_only, save_ignore_keys, save_num_checkpoints_to_keep,
+        )  # fmt: skip
+        eval_options = EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches)
+        duration = None if max_duration is None else check_duration(max_duration, "max_duration")
+
+        # 2. The machine: device, number format, ranks, seed.
+        self._device = get_device(device)
+        chosen_precision = self._choose_precision(precision)
+        if comm.get_world_size() > 1:
+            comm.initialize_dist(self._device, dist_timeout)
+        rank_zero_seed = reproducibility.agree_on_seed(seed)
+        reproducibility.seed_all(rank_zero_seed + comm.get_global_rank())
+        if deterministic_mode:
+            reproducibility.configure_deterministic_mode()
+        is_auto = device_train_microbatch_size == "auto"
+        plan = ParallelismPlan(
+            self._device,
+            comm.get_world_size(),
+            parallelism_config,
+            ddp_sync_strategy=self._sync_strategy(ddp_sync_strategy, is_auto),
+            find_unused_parameters=any(a.find_unused_parameters for a in given_algorithms),
+        )
+
+        # 3. The state and what hangs on it.
+        self._device.module_to_device(model)
+        run_name = make_run_name(run_name)
+        self.state = State(
+            model=model,
+            rank_zero_seed=rank_zero_seed,
+            run_name=run_name,
+            device=self._device,
+            device_train_microbatch_size=None if is_auto else device_train_microbatch_size,  # pyright: ignore[reportArgumentType]
+            auto_microbatching=is_auto,
+            precision=chosen_precision,
+            precision_config=precision_config,
+            optimizers=assembly.choose_optimizers(model, optimizers),
+            save_metrics=save_metrics,
+            algorithms=given_algorithms,
+            parallelism_config=plan.config,
+        )
+        for optimizer in self.state.optimizers:
+            self._device.optimizer_to_device(optimizer)
+        self.state.profiler = profiler
+        destinations = assembly.build_destinations(logging_options)
+        self.logger = Logger(self.state, destinations)
+        self.state.callbacks = [*destinations, *given_callbacks]
+        self._checkpoint_saver = self._add_checkpoint_saver(save_options)
+        self._algorithm_passes = algorithm_passes
+        self.engine = Engine(self.state, self.logger, algorithm_passes)
+        model.logger = self.logger
+        self._interruption = Interruption()
+        self._must_check_gradients = check_gradients
+
+        # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them.
+        self.engine.run_event(Event.INIT)
+        self.logger.log_hyperparameters({**assembly.run_facts(self.state), **hparams})
+
+        # 5. Data, schedules, metrics.
+        self.state.train_metrics = self._device_copies(model.get_metrics(is_train=True))
+        self._set_evaluators(eval_options)
+        self._data_spec: DataSpec | None = None
+        if train_dataloader is not None:
+            self._set_train_data(
+                TrainDataOptions(train_dataloader, train_dataloader_label, train_subset_num_batches),
+                device_train_microbatch_size,
+            )
+        self._microbatch_argument = device_train_microbatch_size
+        if duration is not None:
+            self.state.max_duration = scale_max_duration(duration, scale_schedule_ratio)
+        self._schedulers, self._ratio = schedulers, scale_schedule_ratio
+        self._every_batch = steps_every_batch(schedulers, step_schedulers_every_batch)
+        self._schedules: Schedules | None = None
+        if self.state.max_duration is not None and self._data_spec is not None:
+            self._compile_schedules()
+        self._apply_precision(chosen_precision)
+
+        # 6. The checkpoint.
+        self._position = DataloaderPosition(spin_dataloaders)
+        self.engine.run_event(Event.BEFORE_LOAD)
+        if autoresume:
+            save_options.check_autoresume(run_name)
+        self._load(load_options, autoresume)
+        self.engine.run_event(Event.AFTER_LOAD)
+        reproducibility.seed_all(self.state.seed)
+
+        # 7. Ranks and compilation see the final model.
+        self._parts = assembly.FitParts(
+            state=self.state,
+            engine=self.engine,
+            logger=self.logger,
+            plan=plan,
+            forward=plan.apply(model),
+            device=self._device,
+            weigh_by_tokens=accumulate_train_batch_on_tokens,
+            position=self._position,
+        )
+        if compile_config is not None:
+            # In place: the model keeps its parameter names.
+            model.compile(**compile_config)
+        if eval_dataloader is None and (eval_interval != 1 or eval_subset_num_batches != -1):
+            log.warning("eval_interval and eval_subset_num_batches do nothing without eval_dataloader")
+
+    # What users call.
+
+    @refuse_unknown_keywords
+    def fit(
+        self,
+        *,
+        train_dataloader: Loader | None = None,
+        train_dataloader_label: str = "train",
+        train_subset_num_batches: int | None = None,
+        spin_dataloaders: bool | None = None,
+        duration: int | str | Time[Any] | None = None,
+        reset_time: bool = False,
+        schedulers: SchedulersInput = None,
+        scale_schedule_ratio: float = 1.0,
+        step_schedulers_every_batch: bool | None = None,
+        eval_dataloader: EvalLoader | None = None,
+        eval_subset_num_batches: int = -1,
+        eval_interval: Interval = 1,
+        device_train_microbatch_size: int | float | str | None = None,
+        precision: str | Precision | None = None,
+    ) -> None:
+        """Train. Call it again to go on; each argument given replaces the constructor's.
+
+        The first Ctrl-C stops at the end of the batch: loggers are flushed and the state can be
+        saved or trained on. The second stops at once.
+
+        Args:
+            train_dataloader: what to train on.
+            train_dataloader_label: its name in metrics.
+            train_subset_num_batches: batches per epoch; -1 for all.
+            spin_dataloaders: as in the constructor.
+            duration: how much longer to train; without it, until ``max_duration``.
+            reset_time: whether to count from zero.
+            schedulers: learning rate schedules.
+            scale_schedule_ratio: stretches ``duration`` and the schedules given here.
+            step_schedulers_every_batch: as in the constructor.
+            eval_dataloader: what to evaluate on.
+            eval_subset_num_batches: batches per evaluation; -1 for all.
+            eval_interval: when to evaluate.
+            device_train_microbatch_size: samples per forward pass.
+            precision: number format.
+
+        Raises:
+            ValueError: no data, no duration, or nothing left to train.
+            KeyboardInterrupt: after Ctrl-C, with everything logged so far flushed.
+        """
+        state = self.state
+        if self.engine.is_closed:
+            raise StateError("this trainer is closed; make a new one to train")
+        if train_dataloader is not None:
+            data = TrainDataOptions(
+                train_dataloader,
+                train_dataloader_label,
+                -1 if train_subset_num_batches is None else train_subset_num_batches,
+            )
+            self._set_train_data(data, device_train_microbatch_size or self._microbatch_argument)
+        data_spec = self._require_train_data()
+        if train_dataloader is None and train_subset_num_batches is not None:
+            state.dataloader_len = train_subset_num_batches
+        if device_train_microbatch_size is not None:
+            self._set_microbatch_size(data_spec, device_train_microbatch_size)
+        if precision is not None:
+            self._apply_precision(self._choose_precision(precision))
+        if spin_dataloaders is not None:
+            self._position.spin_dataloaders = spin_dataloaders
+        if reset_time:
+            state.timestamp, state.previous_timestamp = Timestamp(), None
+        self._set_duration(duration, scale_schedule_ratio)
+        if schedulers is not None:
+            check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
+            self._schedulers, self._ratio = schedulers, scale_schedule_ratio
+            self._every_batch = steps_every_batch(schedulers, step_schedulers_every_batch)
+            self._schedules = None
+        if eval_dataloader is not None:
+            self._set_evaluators(EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches))
+        if self._schedules is None:
+            self._compile_schedules()
+        if self._must_check_gradients:
+            self.check_gradients().require()
+        self._run_fit_loop(data_spec)
+
+    def eval(
+        self, eval_dataloader: EvalLoader | None = None, subset_num_batches: int = -1
+    ) -> None:
+        """Evaluate now; values are in ``state.eval_metrics`` and logged.
+
+        Args:
+            eval_dataloader: what to evaluate on, for this call; the constructor's by default.
+            subset_num_batches: batches of each loader; -1 for all.
+
+        Raises:
+            ValueError: nothing to evaluate on.
+        """
+        state = self.state
+        if eval_dataloader is None:
+            if not state.evaluators:
+                raise ConfigError("nothing to evaluate on: give eval_dataloader here or to the Trainer")
+            evaluators = [copy.copy(evaluator) for evaluator in state.evaluators]
+            if subset_num_batches != -1:
+                for evaluator in evaluators:
+                    evaluator.subset_num_batches = subset_num_batches
+        else:
+            evaluators = self._make_evaluators(EvalOptions(eval_dataloader, 1, subset_num_batches))
+            state.eval_metrics.update(
+                assembly.eval_metrics_of(state.model, evaluators)  # pyright: ignore[reportArgumentType]
+            )
+        self.engine.run_event(Event.EVAL_STANDALONE_START)
+        self._eval_loop().run(evaluators)
+        self.engine.run_event(Event.EVAL_STANDALONE_END)
+        self.logger.flush()
+
+    def predict(
+        self,
+        dataloader: Loader,
+        subset_num_batches: int = -1,
+        *,
+        return_outputs: bool = True,
+    ) -> list[Any]:
+        """Run the model over a loader.
+
+        Args:
+            dataloader: the inputs, as batches the model's forward takes.
+            subset_num_batches: how many batches; -1 for all.
+            return_outputs: whether to return the outputs; callbacks see them in any case.
+
+        Returns:
+            The outputs of each batch, on the CPU; empty if not wanted.
+        """
+        loop = PredictLoop(state=self.state, engine=self.engine, precision=self._precision_policy())
+        outputs = loop.run(ensure_data_spec(dataloader), subset_num_batches, return_outputs)
+        self.logger.flush()
+        return outputs
+
+    def save_checkpoint(
+        self, name: str = "ep{epoch}-ba{batch}-rank{rank}", *, weights_only: bool = False
+    ) -> str | None:
+        """Save a checkpoint now.
+
+        Args:
+            name: its path, with placeholders.
+            weights_only: whether to save only the model's weights.
+
+        Returns:
+            The path written; ``None`` on ranks that write none.
+        """
+        return save_checkpoint(self.state, name, weights_only=weights_only)
+
+    def save_checkpoint_to_save_folder(self) -> None:
+        """Save a checkpoint as the run's own, into ``save_folder``.
+
+        Raises:
+            ValueError: there is no ``save_folder``.
+        """
+        if self._checkpoint_saver is None:
+            raise ConfigError("there is no save_folder: give it to the Trainer, or use save_checkpoint")
+        self._checkpoint_saver.save(self.state, self.logger)
+
+    @property
+    def saved_checkpoints(self) -> list[str]:
+        """Paths of the checkpoints written so far and still kept."""
+        saver = self._checkpoint_saver
+        return [] if saver is None else list(saver.saved_checkpoints)
+
+    def explain(self) -> Composition:
+        """Return which method acts on which event, in which order, and what it changes.
+
+        Printed, it is a table.
+        """
+        return Composition(self.engine, self.state)
+
+    def dry_run(self) -> DryRunReport:
+        """Train, evaluate and save one step, then put everything back.
+
+        What would fail in an hour fails now: data that cannot be loaded, a batch that does not
+        fit, an evaluator whose metrics do not take the model's outputs, a state that cannot be
+        saved. Callbacks and loggers see nothing of it.
+
+        Returns:
+            What each part took.
+
+        Raises:
+            Exception: whatever failed; the run is as it was before.
+        """
+        data_spec = self._require_train_data()
+        if self._schedules is None:
+            self._set_duration(None, 1.0)
+            self._compile_schedules()
+        schedules = self._schedules
+
+        def train_one_batch() -> None:
+            silent = Logger(self.state)
+            engine = Engine(self.state, silent, self._algorithm_passes)
+            parts = dataclasses.replace(
+                self._parts, engine=engine, logger=silent, position=DataloaderPosition()
+            )
+            assert schedules is not None
+            assembly.build_fit_loop(parts, data_spec, schedules, Interruption()).run()
+
+        def evaluate(evaluators: list[Evaluator]) -> None:
+            silent = Logger(self.state)
+            engine = Engine(self.state, silent, self._algorithm_passes)
+            EvalLoop(
+                state=self.state, engine=engine, logger=silent, precision=self._precision_policy()
+            ).run(evaluators)
+
+        saver = self._checkpoint_saver
+        return dry_run(
+            self.state, train_one_batch, evaluate, saver is not None and saver.weights_only
+        )
+
+    def check_gradients(self, microbatch_size: int | None = None) -> GradientCheck:
+        """Compare the gradients of the first batch, whole, with those of its microbatches.
+
+        They are equal where the model's loss is a mean over samples, or over the tokens that the
+        batch says count. ``check_gradients().require()`` raises where they are not. The
+        constructor's ``check_gradients=True`` does so at the start of ``fit``.
+
+        Args:
+            microbatch_size: samples per microbatch; by default cuts of uneven size.
+        """
+        data_spec = self._require_train_data()
+        with everything_put_back(self.state):
+            batch = next(iter(data_spec.dataloader))
+            if data_spec.batch_transforms is not None:
+                batch = data_spec.batch_transforms(batch)
+        source = BatchSource(data_spec, self._device, self._parts.weigh_by_tokens)
+        model: ComposerModel = self.state.model  # pyright: ignore[reportAssignmentType]
+        return check_gradients(model, batch, source, self._device, microbatch_size)
+
+    def close(self) -> None:
+        """End the run: everything logged is delivered, callbacks and loggers are closed."""
+        self.engine.close()
+
+    # The parts of the two long methods above, in order of use.
+
+    def _choose_precision(self, given: str | Precision | None) -> Precision:
+        if given is None:
+            is_gpu = self._device.torch_device.type == "cuda"
+            given = Precision.AMP_FP16 if is_gpu else Precision.FP32
+        precision = Precision(given)
+        check_precision(precision, self._device.torch_device.type)
+        return precision
+
+    def _apply_precision(self, precision: Precision) -> None:
+        state, device_type = self.state, self._device.torch_device.type
+        if precision is Precision.AMP_FP8:
+            convert_to_float8(state.model, state.precision_config)
+        if state.scaler is None or precision is not state.precision:
+            state.scaler = make_scaler(precision, device_type, state.precision_config)
+        state.precision = precision
+
+    def _sync_strategy(
+        self, given: str | DDPSyncStrategy | None, is_auto: bool
+    ) -> str | DDPSyncStrategy | None:
+        # With 'auto' a rank may run out of memory while others already average gradients, and all
+        # would wait for ever. Gradients are averaged once all ranks have said that theirs are there.
+        return DDPSyncStrategy.FORCED_SYNC if is_auto else given
+
+    def _add_checkpoint_saver(self, options: SaveOptions) -> CheckpointSaver | None:
+        """Return the user's own saver, or make one of the options."""
+        for callback in self.state.callbacks:
+            if isinstance(callback, CheckpointSaver):
+                return callback
+        if options.folder is None:
+            return None
+        saver = CheckpointSaver(
+            folder=options.folder,
+            filename=options.filename,
+            latest_filename=options.latest_filename,
+            overwrite=options.overwrite,
+            save_interval=options.interval,
+            weights_only=options.weights_only,
+            ignore_keys=options.ignore_keys,
+            num_checkpoints_to_keep=options.num_checkpoints_to_keep,
+        )
+        self.state.callbacks.append(saver)
+        return saver
+
+    def _device_copies(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: self._device.module_to_device(copy.deepcopy(metric))
+            for name, metric in metrics.items()
+        }
+
+    def _make_evaluators(self, options: EvalOptions) -> list[Evaluator]:
+        if options.dataloader is None:
+            return []
+        model: ComposerModel = self.state.model  # pyright: ignore[reportAssignmentType]
+        return options.evaluators(list(model.get_metrics(is_train=False)))
+
+    def _set_evaluators(self, options: EvalOptions) -> None:
+        self.state.evaluators = self._make_evaluators(options)
+        self.state.eval_metrics = assembly.eval_metrics_of(
+            self.state.model,  # pyright: ignore[reportArgumentType]
+            self.state.evaluators,
+        )
+
+    def _set_train_data(self, options: TrainDataOptions, microbatch_size: Any) -> None:
+        self._data_spec = options.data_spec()
+        options.apply(self.state, self._data_spec)
+        self._set_microbatch_size(self._data_spec, microbatch_size)
+
+    def _set_microbatch_size(self, data_spec: DataSpec, given: Any) -> None:
+        check_microbatch_size(given)
+        state = self.state
+        state.auto_microbatching = given == "auto"
+        # A size that was found already (and maybe restored from a checkpoint) is kept.
+        if not (state.auto_microbatching and state.device_train_microbatch_size is not None):
+            state.device_train_microbatch_size = assembly.default_microbatch_size(data_spec, given)
+
+    def _compile_schedules(self) -> None:
+        compiled = compile_schedulers(self._schedulers, self.state, self._ratio)
+        self.state.schedulers = compiled
+        self._schedules = Schedules(compiled, self._every_batch)
+
+    def _load(self, options: LoadOptions, autoresume: bool) -> None:
+        saver, found = self._checkpoint_saver, None
+        if autoresume and saver is not None:
+            found = find_latest(saver.folder, saver.latest_filename, self.state.run_name)
+        path = found or options.path
+        if path is None:
+            return
+        is_own = found is not None
+        rng_states = load_checkpoint(
+            self.state,
+            self.logger,
+            path,
+            load_weights_only=options.weights_only and not is_own,
+            strict_model_weights=options.strict_model_weights,
+            ignore_keys=None if is_own else options.ignore_keys,
+            exclude_algorithms=None if is_own else options.exclude_algorithms,
+            algorithm_passes=self.engine.algorithm_passes,
+        )
+        self._position.continue_from(rng_states)
+
+    def _require_train_data(self) -> DataSpec:
+        if self._data_spec is None:
+            raise ConfigError("no train_dataloader: give it to the Trainer or to fit()")
+        if not self.state.optimizers:
+            raise ConfigError(
+                "the model has no parameters that can be trained, so there is no optimizer"
+            )
+        return self._data_spec
+
+    def _set_duration(self, duration: int | str | Time[Any] | None, ratio: float) -> None:
+        state = self.state
+        if duration is not None:
+            more = scale_max_duration(check_duration(duration, "duration"), ratio)
+            state.max_duration = state.timestamp.get(more.unit) + more
+        if state.max_duration is None:
+            raise ConfigError("no duration: give max_duration to the Trainer or duration to fit()")
+        if state.is_training_done:
+            raise ConfigError(
+                f"nothing left to train: max_duration={str(state.max_duration)!r} is reached at "
+                f"{state.timestamp}. Give fit(duration=...) to train on, or reset_time=True to "
+                "start again"
+            )
+
+    def _run_fit_loop(self, data_spec: DataSpec) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s", self.explain())
+        assert self._schedules is not None
+        model = self.state.model
+        if not model.training:
+            model.train()
+        loop = assembly.build_fit_loop(self._parts, data_spec, self._schedules, self._interruption)
+        try:
+            with self._interruption:
+                loop.run()
+        finally:
+            # Also after an error or Ctrl-C: what was measured so far is not lost.
+            with contextlib.suppress(KeyboardInterrupt):
+                self.logger.flush()
+        for optimizer in self.state.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def _precision_policy(self) -> PrecisionPolicy:
+        state = self.state
+        return PrecisionPolicy(state.precision, self._device.torch_device.type, state.scaler)
+
+    def _eval_loop(self) -> EvalLoop:
+        return EvalLoop(
+            state=self.state,
+            engine=self.engine,
+            logger=self.logger,
+            precision=self._precision_policy(),
+        )

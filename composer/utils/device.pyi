@@ -1,0 +1,1 @@
+from composer.devices.select import *

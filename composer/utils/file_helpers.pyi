@@ -1,0 +1,12 @@
+from composer.core.naming import (
+    ensure_folder_has_no_conflicting_files as ensure_folder_has_no_conflicting_files,
+)
+from composer.core.naming import format_name_with_dist as format_name_with_dist
+from composer.core.naming import format_name_with_dist_and_time as format_name_with_dist_and_time
+from composer.utils.folders import create_symlink_file as create_symlink_file
+from composer.utils.folders import ensure_folder_is_empty as ensure_folder_is_empty
+from composer.utils.folders import is_tar as is_tar
+from composer.utils.naming import (
+    FORMAT_NAME_WITH_DIST_AND_TIME_TABLE as FORMAT_NAME_WITH_DIST_AND_TIME_TABLE,
+)
+from composer.utils.naming import FORMAT_NAME_WITH_DIST_TABLE as FORMAT_NAME_WITH_DIST_TABLE

@@ -1,0 +1,10 @@
+from composer.core.interval import create_interval_scheduler as create_interval_scheduler
+from composer.utils.host import get_free_tcp_port as get_free_tcp_port
+from composer.utils.host import is_notebook as is_notebook
+from composer.utils.model_helpers import STR_TO_DTYPE as STR_TO_DTYPE
+from composer.utils.model_helpers import is_model_fsdp as is_model_fsdp
+from composer.utils.model_helpers import is_model_fsdp2 as is_model_fsdp2
+from composer.utils.model_helpers import model_eval_mode as model_eval_mode
+from composer.utils.naming import partial_format as partial_format
+from composer.utils.vision import add_vision_dataset_transform as add_vision_dataset_transform
+from composer.utils.warnings import warning_on_one_line as warning_on_one_line

@@ -1,0 +1,1 @@
+from composer.distributed.config import *
