@@ -215,7 +215,11 @@ def _bitmap(offsets: list[int], size: int) -> bytes:
 
 def _set_bits(bits: memoryview) -> list[int]:
     return [
-        index * 8 + bit for index, byte in enumerate(bits) if byte for bit in range(8) if byte >> bit & 1
+        index * 8 + bit
+        for index, byte in enumerate(bits)
+        if byte
+        for bit in range(8)
+        if byte >> bit & 1
     ]
 
 
@@ -244,7 +248,11 @@ def pick(data: bytes, offsets: Sequence[int]) -> list[dict[int, Any]]:
                 row[key_id] = struct.unpack_from(code, body, offset * 8)[0]
             continue
         column = _decode_column(body, kind, flags, num_rows)
-        where = {offset: i for i, offset in enumerate(column.present)} if column.present is not None else None
+        where = (
+            {offset: i for i, offset in enumerate(column.present)}
+            if column.present is not None
+            else None
+        )
         for row, offset in zip(rows, offsets, strict=True):
             index = offset if where is None else where.get(offset)
             if index is not None:

@@ -89,7 +89,9 @@ def _lines(name: str, value: Any) -> Lines:
     offset: Any = value.get("offset", 0)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     content: Any = value.get("content") or []  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if type(offset) is not int or not 0 <= offset < _MAX_OFFSET:
-        raise BadRequestError(f"the offset of {name!r} must be a line number from 0 to {_MAX_OFFSET}.")
+        raise BadRequestError(
+            f"the offset of {name!r} must be a line number from 0 to {_MAX_OFFSET}."
+        )
     if not isinstance(content, list) or set(map(type, content)) - {str}:  # pyright: ignore[reportUnknownArgumentType]
         raise BadRequestError(f"the content of {name!r} must be a list of lines.")
     return Lines(offset, content)  # pyright: ignore[reportUnknownArgumentType]

@@ -43,7 +43,9 @@ def parse(text: str | None) -> Predicate:
 
 def _all_of(value: Any, depth: int) -> Predicate:
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
-        raise BadRequestError(f"a filter is an object of keys and conditions, not {str(value)[:80]!r}.")
+        raise BadRequestError(
+            f"a filter is an object of keys and conditions, not {str(value)[:80]!r}."
+        )
     parts = [_condition(str(key), each, depth + 1) for key, each in value.items()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return lambda look: all(part(look) for part in parts)
 
@@ -62,7 +64,9 @@ def _condition(key: str, value: Any, depth: int) -> Predicate:
         inner = _all_of(value, depth)
         return lambda look: not inner(look)
     if key.startswith("$"):
-        raise BadRequestError(f"unknown operator {key[:40]!r}. Known: {', '.join(sorted(_OPERATORS))}, $and, $or, $nor, $not.")
+        raise BadRequestError(
+            f"unknown operator {key[:40]!r}. Known: {', '.join(sorted(_OPERATORS))}, $and, $or, $nor, $not."
+        )
     test = _test(value, depth)
     return lambda look: test(look(key))
 
@@ -88,7 +92,9 @@ def _operator(name: str, value: Any, depth: int) -> Callable[[Any], bool]:
         return lambda _: True
     operator = _OPERATORS.get(name)
     if operator is None:
-        raise BadRequestError(f"unknown operator {name[:40]!r}. Known: {', '.join(sorted(_OPERATORS))}.")
+        raise BadRequestError(
+            f"unknown operator {name[:40]!r}. Known: {', '.join(sorted(_OPERATORS))}."
+        )
     return lambda found: operator(found, value)
 
 
@@ -96,7 +102,9 @@ def _regex(value: Any) -> Callable[[Any], bool]:
     if not isinstance(value, str) or len(value) > _MAX_PATTERN:
         raise BadRequestError(f"$regex takes a pattern of up to {_MAX_PATTERN} characters.")
     if re.search(r"[+*}][)\]]*[+*{]|\)[+*{]", value):
-        raise BadRequestError("this pattern repeats a repetition, which may take forever; simplify it.")
+        raise BadRequestError(
+            "this pattern repeats a repetition, which may take forever; simplify it."
+        )
     try:
         pattern = re.compile(value)
     except (re.error, RecursionError, OverflowError) as error:

@@ -35,7 +35,9 @@ def read(data: bytes) -> Entries:
 def write(entries: Entries) -> bytes:
     """A full manifest of the current layout, free of paths on the uploader's machine."""
     contents = {
-        path: {key: value for key, value in entry.items() if key not in ("local_path", "skip_cache")}
+        path: {
+            key: value for key, value in entry.items() if key not in ("local_path", "skip_cache")
+        }
         for path, entry in sorted(entries.items())
     }
     return jsontext.dumps(

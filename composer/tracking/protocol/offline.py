@@ -209,15 +209,25 @@ def _metric(batch: Batch, values: dict[int, list[Any]]) -> None:
 
 
 def _alert(batch: Batch, values: dict[int, list[Any]]) -> None:
-    batch.alerts.append((wire.text(values, 1), wire.text(values, 2), wire.text(values, 3) or "INFO"))
+    batch.alerts.append(
+        (wire.text(values, 1), wire.text(values, 2), wire.text(values, 3) or "INFO")
+    )
 
 
 def _exit(batch: Batch, values: dict[int, list[Any]]) -> None:
     batch.exit_code = wire.signed(values.get(1, [0])[-1])
 
 
-_RUN_TEXTS: Final = {1: "name", 2: "entityName", 3: "modelName", 6: "groupName", 7: "jobType", 8: "displayName",
-                     9: "notes", 13: "host"}
+_RUN_TEXTS: Final = {
+    1: "name",
+    2: "entityName",
+    3: "modelName",
+    6: "groupName",
+    7: "jobType",
+    8: "displayName",
+    9: "notes",
+    13: "host",
+}
 
 
 def _run(batch: Batch, values: dict[int, list[Any]]) -> None:

@@ -57,7 +57,11 @@ class _Thrift:
 
     def list(self, field: int, kind: int, items: Sequence[bytes]) -> "_Thrift":
         self._head(field, _LIST)
-        self._data += bytes([len(items) << 4 | kind]) if len(items) < 15 else bytes([0xF0 | kind]) + _varint(len(items))
+        self._data += (
+            bytes([len(items) << 4 | kind])
+            if len(items) < 15
+            else bytes([0xF0 | kind]) + _varint(len(items))
+        )
         for item in items:
             self._data += item
         return self

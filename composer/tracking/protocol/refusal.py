@@ -1,9 +1,9 @@
 """Why a request is refused, with the HTTP status each reason has.
 
-    RefusedError (TrackingError)
-    |-- BadRequestError 400      |-- UnauthenticatedError 401   |-- ForbiddenError 403
-    |-- MissingError 404         |-- ConflictError 409          |-- TooLargeError 413
-    `-- RetryLaterError 503      the client should send the same again
+RefusedError (TrackingError)
+|-- BadRequestError 400      |-- UnauthenticatedError 401   |-- ForbiddenError 403
+|-- MissingError 404         |-- ConflictError 409          |-- TooLargeError 413
+`-- RetryLaterError 503      the client should send the same again
 """
 
 from typing import ClassVar

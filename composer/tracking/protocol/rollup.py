@@ -68,7 +68,9 @@ def summarise(index: int, values: Sequence[float]) -> Block:
     minus = len(values) - len(good) - nans - plus
     if not good:
         return Block(index, math.nan, math.nan, 0.0, 0, nans, plus, minus)
-    return Block(index, float(min(good)), float(max(good)), _sum(good), len(good), nans, plus, minus)
+    return Block(
+        index, float(min(good)), float(max(good)), _sum(good), len(good), nans, plus, minus
+    )
 
 
 def _sum(values: Sequence[float]) -> float:

@@ -36,8 +36,16 @@ def routes() -> list[BaseRoute]:
         _route("/upload/{token}", uploads.upload, "PUT"),
         _route("/download/{token}/{name}", uploads.download, "GET"),
         _route("/artifacts/{entity}/{md5}", uploads.artifact_file, "GET"),
-        _route("/artifactsV2/{region}/{entity}/{project}/{collection}/{birth}/{md5}/{name}", uploads.artifact_file, "GET"),
-        _route("/artifactsV2/{region}/{entity}/{project}/{collection}/{id}/{birth}/{md5}/{name}", uploads.artifact_file, "GET"),
+        _route(
+            "/artifactsV2/{region}/{entity}/{project}/{collection}/{birth}/{md5}/{name}",
+            uploads.artifact_file,
+            "GET",
+        ),
+        _route(
+            "/artifactsV2/{region}/{entity}/{project}/{collection}/{id}/{birth}/{md5}/{name}",
+            uploads.artifact_file,
+            "GET",
+        ),
         _route("/ready", ready, "GET"),
         _route("/health", ready, "GET"),
         _route("/api/session", session.show, "GET"),

@@ -23,13 +23,17 @@ def key_of(request: HTTPConnection) -> str | None:
         return text.strip()
     if kind.lower() == "basic":
         try:
-            return base64.b64decode(text, validate=True).decode("utf-8", "replace").partition(":")[2]
+            return (
+                base64.b64decode(text, validate=True).decode("utf-8", "replace").partition(":")[2]
+            )
         except (binascii.Error, ValueError):
             return ""
     return None
 
 
-def identify(request: HTTPConnection, reader: Reader, urls: Urls, options: ServerOptions) -> Row | None:
+def identify(
+    request: HTTPConnection, reader: Reader, urls: Urls, options: ServerOptions
+) -> Row | None:
     """The user behind a request; None if there is none.
 
     A wrong key is never waved through. Without any key, a server that only this machine reaches and that
@@ -64,12 +68,17 @@ def refuse_cross_site(request: HTTPConnection) -> None:
     Raises:
         ForbiddenError: it did.
     """
-    if request.headers.get("sec-fetch-site") == "cross-site" and request.scope.get("method") != "GET":
+    if (
+        request.headers.get("sec-fetch-site") == "cross-site"
+        and request.scope.get("method") != "GET"
+    ):
         raise ForbiddenError("requests from other sites are refused.")
     origin = request.headers.get("origin")
     if origin and origin != "null":
         host = origin.split("://", 1)[-1].rstrip("/")
         if host != request.headers.get("host"):
-            raise ForbiddenError(f"requests from {origin[:100]!r} are refused; open the server's own page.")
+            raise ForbiddenError(
+                f"requests from {origin[:100]!r} are refused; open the server's own page."
+            )
     elif origin == "null":
         raise ForbiddenError("requests from nowhere are refused; open the server's own page.")

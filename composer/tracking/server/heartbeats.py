@@ -14,7 +14,9 @@ from composer.tracking.store.store import Store
 class Heartbeats:
     """Remembers when each run was last heard of."""
 
-    def __init__(self, store: Store, crash_after_s: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: Store, crash_after_s: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._crash_after_s = crash_after_s
         self._now = now

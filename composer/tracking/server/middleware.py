@@ -58,7 +58,7 @@ class Gate:
         self._strip_prefix(scope)
         try:
             await self._app(scope, receive, send_with_headers)
-        except Exception:  # noqa: BLE001 - the last stop before the client.
+        except Exception:
             log.exception("%s %s failed", scope.get("method"), scope.get("path"))
             if started:
                 raise

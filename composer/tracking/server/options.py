@@ -42,11 +42,17 @@ class ServerOptions:
             ConfigError: a setting cannot work.
         """
         if not 0 <= self.port < 65536:
-            raise ConfigError(f"port={self.port!r} is not a port. Use 1 to 65535, or 0 for a free one.")
+            raise ConfigError(
+                f"port={self.port!r} is not a port. Use 1 to 65535, or 0 for a free one."
+            )
         if self.public_url is not None and not self.public_url.startswith(("http://", "https://")):
-            raise ConfigError(f"public_url={self.public_url!r} must start with http:// or https://.")
+            raise ConfigError(
+                f"public_url={self.public_url!r} must start with http:// or https://."
+            )
         if self.crash_after_s <= 0:
-            raise ConfigError(f"crash_after_s={self.crash_after_s!r} must be a positive number of seconds.")
+            raise ConfigError(
+                f"crash_after_s={self.crash_after_s!r} must be a positive number of seconds."
+            )
 
     @property
     def is_loopback(self) -> bool:

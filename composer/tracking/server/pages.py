@@ -10,7 +10,12 @@ from starlette.responses import Response
 from composer.tracking.protocol.refusal import MissingError
 from composer.tracking.server.services import services
 
-_KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+_KINDS = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".svg": "image/svg+xml",
+}
 
 
 @cache

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 
 import anyio.to_thread
 import uvicorn
@@ -79,12 +80,30 @@ async def _run(store: Store, options: ServerOptions, listener: socket.socket) ->
         app, log_level="warning", access_log=False, lifespan="off", server_header=False, date_header=True,
         timeout_keep_alive=75, timeout_graceful_shutdown=5, proxy_headers=True, limit_concurrency=None, ws="none",
     )  # fmt: skip
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
     async with _background(app.state.services, options):
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that stops quietly, so that the store can be closed after it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone; the loop handles them."""
+        yield
+
+    def stop(self) -> None:
+        """Stop; at once when asked twice."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 @contextlib.asynccontextmanager
-async def _background(shared: Services, options: ServerOptions) -> AsyncIterator[None]:
+async def _background(shared: Services, options: ServerOptions) -> AsyncGenerator[None]:
     tasks = [asyncio.create_task(_notice_crashes(shared, options.crash_after_s))]
     if options.watch:
         watcher = Watcher(shared.store, options.watch)
@@ -102,7 +121,7 @@ async def _notice_crashes(shared: Services, crash_after_s: float) -> None:
         await asyncio.sleep(crash_after_s / _CRASH_CHECKS)
         try:
             await anyio.to_thread.run_sync(shared.heartbeats.check)
-        except Exception:  # noqa: BLE001 - the next round may work.
+        except Exception:
             log.exception("looking for crashed runs failed")
 
 
@@ -111,6 +130,6 @@ async def _watch(watcher: Watcher, shared: Services) -> None:
         try:
             for number in await anyio.to_thread.run_sync(watcher.poll):
                 shared.heartbeats.hear(number)
-        except Exception:  # noqa: BLE001 - the next round may work.
+        except Exception:
             log.exception("reading watched folders failed")
         await asyncio.sleep(_WATCH_EVERY_S)

@@ -130,7 +130,9 @@ def guarded(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except RefusedError as error:
             headers = {"Retry-After": _RETRY_AFTER_S} if isinstance(error, RetryLaterError) else {}
-            answer = json_response({"error": str(error), "errors": [{"message": str(error)}]}, error.status)
+            answer = json_response(
+                {"error": str(error), "errors": [{"message": str(error)}]}, error.status
+            )
             answer.headers.update(headers)
             return answer
         except OSError as error:

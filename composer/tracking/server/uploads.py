@@ -13,16 +13,35 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from composer.tracking.protocol import manifest
-from composer.tracking.protocol.refusal import BadRequestError, ForbiddenError, MissingError, TooLargeError
+from composer.tracking.protocol.refusal import (
+    BadRequestError,
+    ForbiddenError,
+    MissingError,
+    TooLargeError,
+)
 from composer.tracking.server.services import Services, in_thread, services
 from composer.tracking.store import artifacts, files, runs
 from composer.tracking.store.blobs import Blob
 from composer.tracking.store.store import Store
 from composer.tracking.store.writer import Tx
 
-_INLINE: Final = {"image/png", "image/jpeg", "image/gif", "image/webp", "video/mp4", "video/webm",
-                  "audio/wav", "audio/x-wav", "audio/mpeg", "audio/ogg", "text/plain", "application/json"}
-_SANDBOX: Final = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
+_INLINE: Final = {
+    "image/png",
+    "image/jpeg",
+    "image/gif",
+    "image/webp",
+    "video/mp4",
+    "video/webm",
+    "audio/wav",
+    "audio/x-wav",
+    "audio/mpeg",
+    "audio/ogg",
+    "text/plain",
+    "application/json",
+}
+_SANDBOX: Final = (
+    "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
+)
 
 
 async def upload(request: Request) -> Response:
@@ -31,7 +50,9 @@ async def upload(request: Request) -> Response:
     claims = _claims(shared, request, ("run", "artifact", "manifest"))
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > shared.options.max_file_bytes:
-        raise TooLargeError(f"the file has {length} bytes; {shared.options.max_file_bytes} are allowed.")
+        raise TooLargeError(
+            f"the file has {length} bytes; {shared.options.max_file_bytes} are allowed."
+        )
     blob = await _receive(shared, request)
     await in_thread(lambda: shared.store.do(lambda tx: _keep(shared.store, tx, claims, blob)))
     return Response(status_code=200, headers={"ETag": f'"{blob.sha256}"'})
@@ -49,7 +70,9 @@ async def _receive(shared: Services, request: Request) -> Blob:
     try:
         async for part in request.stream():
             if incoming.size + len(part) > shared.options.max_file_bytes:
-                raise TooLargeError(f"the file has more than {shared.options.max_file_bytes} bytes.")
+                raise TooLargeError(
+                    f"the file has more than {shared.options.max_file_bytes} bytes."
+                )
             if len(part) > 1 << 16:
                 await in_thread(lambda part=part: incoming.write(part))
             else:
@@ -68,14 +91,18 @@ def _keep(store: Store, tx: Tx, claims: dict[str, Any], blob: Blob) -> None:
         files.put(tx, run["id"], claims["p"], blob)
     elif claims["k"] == "artifact":
         artifact = artifacts.get_row(tx, claims["n"])
-        artifacts.put_file(tx, artifact["id"], artifacts.entity_id_of(tx, artifact), claims["p"], blob)
+        artifacts.put_file(
+            tx, artifact["id"], artifacts.entity_id_of(tx, artifact), claims["p"], blob
+        )
     else:
         _keep_manifest(store, tx, claims["n"], blob)
 
 
 def _keep_manifest(store: Store, tx: Tx, number: int, blob: Blob) -> None:
     if blob.size > manifest.MAX_BYTES:
-        raise TooLargeError(f"the manifest has {blob.size} bytes; {manifest.MAX_BYTES} are allowed.")
+        raise TooLargeError(
+            f"the manifest has {blob.size} bytes; {manifest.MAX_BYTES} are allowed."
+        )
     row = tx.by_id("manifests", number)
     if row is None:
         raise MissingError("the manifest does not exist.")
@@ -141,6 +168,5 @@ async def artifact_file(request: Request) -> Response:
 
 
 def _base64_of_hex(text: str) -> str:
-
 
     return base64.b64encode(bytes.fromhex(text)).decode()

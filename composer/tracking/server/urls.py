@@ -31,7 +31,9 @@ class Urls:
 
     def upload(self, kind: str, number: int, path: str) -> str:
         """Where to put a file of a run (``run``), artifact (``artifact``) or a ``manifest``."""
-        return f"{self.base}/upload/{self._sign({'k': kind, 'n': number, 'p': path}, UPLOAD_LASTS_S)}"
+        return (
+            f"{self.base}/upload/{self._sign({'k': kind, 'n': number, 'p': path}, UPLOAD_LASTS_S)}"
+        )
 
     def download(self, sha256: str, name: str) -> str:
         """Where to get contents, under a file's name."""
@@ -65,7 +67,9 @@ class Urls:
         raw = body.encode("utf-8", "replace")
         if not hmac.compare_digest(self._mac(raw).encode(), mac.encode("utf-8", "replace")):
             raise ForbiddenError("this address was not made by this server.")
-        claims: dict[str, Any] = jsontext.loads(base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4)))
+        claims: dict[str, Any] = jsontext.loads(
+            base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
+        )
         if claims["e"] < time.time():
             raise ForbiddenError("this address has expired; ask for a new one.")
         if claims["k"] not in kinds:

@@ -126,7 +126,12 @@ class Applier:
         self._db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
     def chunk(
-        self, run_id: int, stream: int, first_line: int, data: bytes, place: tuple[int, int] | None,
+        self,
+        run_id: int,
+        stream: int,
+        first_line: int,
+        data: bytes,
+        place: tuple[int, int] | None,
         decoded: dict[int, Column] | None = None,
     ) -> None:
         """Apply a chunk of rows. See `HistoryIndex.add_chunk`."""

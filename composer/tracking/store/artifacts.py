@@ -41,7 +41,12 @@ def create(tx: Tx, user: Row, args: dict[str, Any]) -> Row:
 
 
 def _name(name: Any) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > _MAX_NAME or set("/:\\\0") & set(name):
+    if (
+        not isinstance(name, str)
+        or not name.strip()
+        or len(name) > _MAX_NAME
+        or set("/:\\\0") & set(name)
+    ):
         raise BadRequestError(
             f"artifact name or type {str(name)[:80]!r} is not allowed: 1 to {_MAX_NAME} characters, none of / : \\"
         )
@@ -88,7 +93,9 @@ def ensure_type(tx: Tx, project_id: int, name: str) -> Row:
     """The artifact type of a project, made if there is none."""
     found = find_type(tx, project_id, name)
     if found is None:
-        tx.put("artifact_types", project_id=project_id, name=name, description=None, created_at=now())
+        tx.put(
+            "artifact_types", project_id=project_id, name=name, description=None, created_at=now()
+        )
         found = find_type(tx, project_id, name)
     assert found is not None
     return found
@@ -96,7 +103,9 @@ def ensure_type(tx: Tx, project_id: int, name: str) -> Row:
 
 def find_type(reader: Reader, project_id: int, name: str) -> Row | None:
     """An artifact type by name."""
-    return reader.one("SELECT * FROM artifact_types WHERE project_id = ? AND name = ?", project_id, name)
+    return reader.one(
+        "SELECT * FROM artifact_types WHERE project_id = ? AND name = ?", project_id, name
+    )
 
 
 def ensure_collection(tx: Tx, project_id: int, kind: Row, name: str, form: str) -> Row:
@@ -120,13 +129,17 @@ def ensure_collection(tx: Tx, project_id: int, kind: Row, name: str, form: str) 
             f"not {kind['name']!r}. Use another name."
         )
     if found["kind"] != form:
-        raise ConflictError(f"{name!r} is a collection of {'links' if form == SEQUENCE else 'versions'}.")
+        raise ConflictError(
+            f"{name!r} is a collection of {'links' if form == SEQUENCE else 'versions'}."
+        )
     return found
 
 
 def find_collection(reader: Reader, project_id: int, name: str) -> Row | None:
     """A collection by name."""
-    return reader.one("SELECT * FROM collections WHERE project_id = ? AND name = ?", project_id, name)
+    return reader.one(
+        "SELECT * FROM collections WHERE project_id = ? AND name = ?", project_id, name
+    )
 
 
 def get_row(reader: Reader, number: int) -> Row:
@@ -200,6 +213,7 @@ def by_client_id(reader: Reader, user: Row, client_id: str) -> Row | None:
 
 # Manifests and files
 
+
 def put_manifest(tx: Tx, artifact: Row, args: dict[str, Any]) -> Row:
     """Note that a manifest will come; a second one of the same kind and name replaces the first.
 
@@ -238,13 +252,17 @@ def manifest_of(reader: Reader, artifact_id: int) -> Row | None:
 def has_content(reader: Reader, entity_id: int, md5: str) -> Row | None:
     """Contents with that MD5 that the entity has uploaded before."""
     return reader.one(
-        "SELECT * FROM artifact_files WHERE md5 = ? AND entity_id = ? ORDER BY id LIMIT 1", md5, entity_id
+        "SELECT * FROM artifact_files WHERE md5 = ? AND entity_id = ? ORDER BY id LIMIT 1",
+        md5,
+        entity_id,
     )
 
 
 def put_file(tx: Tx, artifact_id: int, entity_id: int, path: str, blob: Any) -> None:
     """Note contents uploaded for an artifact."""
-    old = tx.one("SELECT id FROM artifact_files WHERE artifact_id = ? AND path = ?", artifact_id, path)
+    old = tx.one(
+        "SELECT id FROM artifact_files WHERE artifact_id = ? AND path = ?", artifact_id, path
+    )
     fields = {"md5": blob.md5, "sha256": blob.sha256, "size": blob.size, "entity_id": entity_id}
     if old:
         tx.set("artifact_files", old["id"], **fields)
@@ -283,10 +301,13 @@ def commit(tx: Tx, blobs: BlobStore, artifact: Row) -> Row:
 def _full_manifest(tx: Tx, blobs: BlobStore, artifact: Row) -> tuple[Row, manifest.Entries]:
     """The manifest with all its patches applied; patched ones are stored anew as a full one."""
     rows = tx.all(
-        "SELECT * FROM manifests WHERE artifact_id = ? AND sha256 IS NOT NULL ORDER BY id", artifact["id"]
+        "SELECT * FROM manifests WHERE artifact_id = ? AND sha256 IS NOT NULL ORDER BY id",
+        artifact["id"],
     )
     if not rows:
-        raise ConflictError("the artifact's manifest has not been uploaded; log the artifact again.")
+        raise ConflictError(
+            "the artifact's manifest has not been uploaded; log the artifact again."
+        )
     full = [row for row in rows if row["kind"] == "FULL"]
     if full:
         return full[-1], manifest.read(blobs.read(full[-1]["sha256"]))
@@ -307,6 +328,7 @@ def _full_manifest(tx: Tx, blobs: BlobStore, artifact: Row) -> tuple[Row, manife
 
 # Aliases, versions, links
 
+
 def set_alias(tx: Tx, collection_id: int, artifact_id: int, alias: str) -> None:
     """Point an alias of a collection at a version.
 
@@ -314,10 +336,14 @@ def set_alias(tx: Tx, collection_id: int, artifact_id: int, alias: str) -> None:
         BadRequestError: the alias looks like a version or has characters that names cannot have.
     """
     if not alias or len(alias) > _MAX_NAME or set("/:") & set(alias):
-        raise BadRequestError(f"alias {alias[:80]!r} is not allowed: 1 to 128 characters, none of / :")
+        raise BadRequestError(
+            f"alias {alias[:80]!r} is not allowed: 1 to 128 characters, none of / :"
+        )
     if alias[0] == "v" and alias[1:].isdigit():
         return  # Version names are not for giving out; clients resolve them by number.
-    old = tx.one("SELECT * FROM aliases WHERE collection_id = ? AND alias = ?", collection_id, alias)
+    old = tx.one(
+        "SELECT * FROM aliases WHERE collection_id = ? AND alias = ?", collection_id, alias
+    )
     if old is None:
         tx.put("aliases", collection_id=collection_id, artifact_id=artifact_id, alias=alias)
     elif old["artifact_id"] != artifact_id:
@@ -348,7 +374,9 @@ def member(reader: Reader, collection_id: int, alias: str) -> Row | None:
     """The membership that a version, alias or digest names."""
     if alias[:1] == "v" and alias[1:].isdigit() and len(alias) < 12:
         return reader.one(
-            "SELECT * FROM memberships WHERE collection_id = ? AND version = ?", collection_id, int(alias[1:])
+            "SELECT * FROM memberships WHERE collection_id = ? AND version = ?",
+            collection_id,
+            int(alias[1:]),
         )
     return reader.one(
         "SELECT m.* FROM memberships m JOIN aliases a ON a.collection_id = m.collection_id AND "
@@ -385,7 +413,9 @@ def link(tx: Tx, artifact: Row, project: Row, name: str, wanted: list[str]) -> R
     kind = ensure_type(tx, project["id"], old_type["name"])
     target = ensure_collection(tx, project["id"], kind, _name(name), PORTFOLIO)
     found = tx.one(
-        "SELECT * FROM memberships WHERE collection_id = ? AND artifact_id = ?", target["id"], artifact["id"]
+        "SELECT * FROM memberships WHERE collection_id = ? AND artifact_id = ?",
+        target["id"],
+        artifact["id"],
     )
     if found is None:
         version = target["next_version"] or 0
@@ -404,7 +434,9 @@ def link(tx: Tx, artifact: Row, project: Row, name: str, wanted: list[str]) -> R
 def unlink(tx: Tx, artifact: Row, collection: Row) -> None:
     """Take a version out of a collection of links."""
     for row in tx.all(
-        "SELECT id FROM memberships WHERE collection_id = ? AND artifact_id = ?", collection["id"], artifact["id"]
+        "SELECT id FROM memberships WHERE collection_id = ? AND artifact_id = ?",
+        collection["id"],
+        artifact["id"],
     ):
         tx.delete("memberships", row["id"])
     for row in aliases(tx, artifact["id"], collection["id"]):
@@ -414,7 +446,11 @@ def unlink(tx: Tx, artifact: Row, collection: Row) -> None:
 def update(tx: Tx, artifact: Row, args: dict[str, Any]) -> Row:
     """Change a version's description, metadata, aliases, tags or time to live."""
     changes: dict[str, Any] = {"updated_at": now()}
-    for name, column in (("description", "description"), ("metadata", "metadata"), ("ttlDurationSeconds", "ttl")):
+    for name, column in (
+        ("description", "description"),
+        ("metadata", "metadata"),
+        ("ttlDurationSeconds", "ttl"),
+    ):
         if args.get(name) is not None:
             changes[column] = args[name]
     tags = set(jsontext.loads(artifact["tags"] or "[]"))
@@ -506,23 +542,30 @@ def tag_collection(tx: Tx, collection: Row, add: list[str], remove: list[str]) -
 
 # Lineage and lists
 
+
 def use(tx: Tx, run: Row, artifact: Row, used_as: str | None) -> None:
     """Note that a run uses a version."""
-    if not tx.one("SELECT id FROM uses WHERE run_id = ? AND artifact_id = ?", run["id"], artifact["id"]):
-        tx.put("uses", run_id=run["id"], artifact_id=artifact["id"], used_as=used_as, created_at=now())
+    if not tx.one(
+        "SELECT id FROM uses WHERE run_id = ? AND artifact_id = ?", run["id"], artifact["id"]
+    ):
+        tx.put(
+            "uses", run_id=run["id"], artifact_id=artifact["id"], used_as=used_as, created_at=now()
+        )
 
 
 def used_by(reader: Reader, artifact_id: int) -> list[Row]:
     """Runs that use a version."""
     return reader.all(
-        "SELECT r.* FROM uses u JOIN runs r ON r.id = u.run_id WHERE u.artifact_id = ? ORDER BY u.id", artifact_id
+        "SELECT r.* FROM uses u JOIN runs r ON r.id = u.run_id WHERE u.artifact_id = ? ORDER BY u.id",
+        artifact_id,
     )
 
 
 def inputs_of(reader: Reader, run_id: int) -> list[Row]:
     """Versions a run uses."""
     return reader.all(
-        "SELECT a.* FROM uses u JOIN artifacts a ON a.id = u.artifact_id WHERE u.run_id = ? ORDER BY u.id", run_id
+        "SELECT a.* FROM uses u JOIN artifacts a ON a.id = u.artifact_id WHERE u.run_id = ? ORDER BY u.id",
+        run_id,
     )
 
 

@@ -13,7 +13,12 @@ from composer.tracking.store.index import Reader, Row
 from composer.tracking.store.reading import Rows
 
 CACHE_BYTES: Final = 512 << 20
-_KINDS: Final = {float: parquet.DOUBLE, int: parquet.INT64, bool: parquet.BOOLEAN, str: parquet.TEXT}
+_KINDS: Final = {
+    float: parquet.DOUBLE,
+    int: parquet.INT64,
+    bool: parquet.BOOLEAN,
+    str: parquet.TEXT,
+}
 _GROUP_ROWS: Final = 50_000
 
 
@@ -86,7 +91,9 @@ class Exports:
         writer.close()
 
     def _make_room(self, newest: Path) -> None:
-        files = sorted((path for path in self._folder.glob("*.parquet")), key=lambda p: p.stat().st_mtime)
+        files = sorted(
+            (path for path in self._folder.glob("*.parquet")), key=lambda p: p.stat().st_mtime
+        )
         total = sum(path.stat().st_size for path in files)
         for path in files:
             if total <= CACHE_BYTES or path == newest:
@@ -99,7 +106,9 @@ def _is_big(kind: int, column: Column) -> bool:
     return kind == parquet.INT64 and any(not -(2**63) <= value < 2**63 for value in column.values)
 
 
-def _extend(waiting: dict[str, Column], start: int, columns: dict[str, Column], num_rows: int) -> None:
+def _extend(
+    waiting: dict[str, Column], start: int, columns: dict[str, Column], num_rows: int
+) -> None:
     for name, column in columns.items():
         target = waiting.setdefault(name, Column([], []))
         if column.present is None and target.present is not None and len(target.present) == start:

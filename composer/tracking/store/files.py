@@ -31,8 +31,12 @@ def put(tx: Tx, run_id: int, path: str, blob: Blob) -> int:
 
 
 def listing(
-    reader: Reader, run_id: int, names: list[str] | None = None, pattern: str | None = None,
-    after: int = 0, limit: int = 1000,
+    reader: Reader,
+    run_id: int,
+    names: list[str] | None = None,
+    pattern: str | None = None,
+    after: int = 0,
+    limit: int = 1000,
 ) -> list[Row]:
     """Files of a run in the order they came.
 
@@ -44,7 +48,9 @@ def listing(
         after: only files with a greater number.
         limit: how many at most.
     """
-    rows = reader.all("SELECT * FROM run_files WHERE run_id = ? AND id > ? ORDER BY id", run_id, after)
+    rows = reader.all(
+        "SELECT * FROM run_files WHERE run_id = ? AND id > ? ORDER BY id", run_id, after
+    )
     wanted = set(names) if names else None
     matcher = _like(pattern) if pattern else None
     found = [
@@ -75,7 +81,8 @@ def used_contents(reader: Reader) -> set[str]:
     used: set[str] = set()
     for table in ("run_files", "artifact_files", "manifests"):
         used |= {
-            row["sha256"] for row in reader.each(f"SELECT DISTINCT sha256 FROM {table} WHERE sha256 IS NOT NULL")
+            row["sha256"]
+            for row in reader.each(f"SELECT DISTINCT sha256 FROM {table} WHERE sha256 IS NOT NULL")
         }
     return used
 

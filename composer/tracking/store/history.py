@@ -12,7 +12,14 @@ from typing import Any, Final
 from composer.tracking.protocol import columns as col
 from composer.tracking.protocol import jsontext, rollup
 from composer.tracking.protocol.columns import Column
-from composer.tracking.protocol.rollup import BLOCK_ROWS, FAN, FIRST_LEVEL, LEVEL_STEP, LEVELS, Block
+from composer.tracking.protocol.rollup import (
+    BLOCK_ROWS,
+    FAN,
+    FIRST_LEVEL,
+    LEVEL_STEP,
+    LEVELS,
+    Block,
+)
 from composer.tracking.store.journal import Journal
 
 HISTORY, EVENTS = 0, 1
@@ -104,7 +111,12 @@ class HistoryIndex:
     # Adding
 
     def add_chunk(
-        self, run_id: int, stream: int, first_line: int, data: bytes, place: tuple[int, int] | None,
+        self,
+        run_id: int,
+        stream: int,
+        first_line: int,
+        data: bytes,
+        place: tuple[int, int] | None,
         decoded: dict[int, Column] | None = None,
     ) -> None:
         """Append a chunk whose first row has the next line number or a later one.
@@ -124,8 +136,17 @@ class HistoryIndex:
         low, high = self._span(run_id, stream, columns)
         self._db.execute(
             "INSERT OR REPLACE INTO chunks VALUES (?,?,?,?,?,?,?,?,?,?)",
-            (run_id, stream, first_line, num_rows, low, high, *(place or (None, None)), len(data),
-             None if place else data),
+            (
+                run_id,
+                stream,
+                first_line,
+                num_rows,
+                low,
+                high,
+                *(place or (None, None)),
+                len(data),
+                None if place else data,
+            ),
         )
         self._count(run_id, state, columns)
         self._roll(state, columns, num_rows)
@@ -189,7 +210,12 @@ class HistoryIndex:
             self._save_pages(state, changed)
 
     def _roll_series(
-        self, state: _Stream, series_id: int, base: int, values: list[Any], full: int,
+        self,
+        state: _Stream,
+        series_id: int,
+        base: int,
+        values: list[Any],
+        full: int,
         changed: set[tuple[int, int]],
     ) -> None:
         is_plain = set(map(type, values)) == {float}
@@ -199,11 +225,20 @@ class HistoryIndex:
             found: list[float] = block if is_plain else rollup.numbers(block)
             if found:
                 self._push(
-                    state, series_id, 0, rollup.summarise(first + offset // BLOCK_ROWS, found), changed
+                    state,
+                    series_id,
+                    0,
+                    rollup.summarise(first + offset // BLOCK_ROWS, found),
+                    changed,
                 )
 
     def _push(
-        self, state: _Stream, series_id: int, depth: int, block: Block, changed: set[tuple[int, int]]
+        self,
+        state: _Stream,
+        series_id: int,
+        depth: int,
+        block: Block,
+        changed: set[tuple[int, int]],
     ) -> None:
         """Put a finished block on its page and among those waiting for the next level."""
         if depth + 1 < len(LEVELS):
@@ -223,7 +258,9 @@ class HistoryIndex:
         data += rollup.pack((block,))
         changed.add(key)
 
-    def _promote(self, state: _Stream, series_id: int, depth: int, changed: set[tuple[int, int]]) -> None:
+    def _promote(
+        self, state: _Stream, series_id: int, depth: int, changed: set[tuple[int, int]]
+    ) -> None:
         waiting = state.pending.pop((series_id, depth))
         merged = rollup.merge(waiting[0].index // FAN, waiting)
         self._push(state, series_id, depth + 1, merged, changed)
@@ -243,7 +280,9 @@ class HistoryIndex:
     def _save_page(self, key: tuple[int, int], number: int, data: bytes | bytearray) -> None:
         self._db.execute("INSERT OR REPLACE INTO rollups VALUES (?,?,?,?)", (*key, number, data))
 
-    def _merge_small(self, run_id: int, stream: int, state: _Stream, line: int, num_rows: int) -> None:
+    def _merge_small(
+        self, run_id: int, stream: int, state: _Stream, line: int, num_rows: int
+    ) -> None:
         """Merge many small chunks into one, so that reading a long run stays cheap."""
         if num_rows < MERGE_ROWS // 8:
             state.small.append(line)
@@ -274,9 +313,16 @@ class HistoryIndex:
             highs = [row["high"] for row in group if row["high"] is not None]
             self._db.execute(
                 "INSERT INTO chunks VALUES (?,?,?,?,?,?,NULL,NULL,?,?)",
-                (first["run_id"], first["stream"], first["first_line"],
-                 sum(row["num_rows"] for row in group), min(lows, default=None),
-                 max(highs, default=None), len(data), data),
+                (
+                    first["run_id"],
+                    first["stream"],
+                    first["first_line"],
+                    sum(row["num_rows"] for row in group),
+                    min(lows, default=None),
+                    max(highs, default=None),
+                    len(data),
+                    data,
+                ),
             )
 
     def chunk_bytes(self, row: dict[str, Any]) -> bytes:
@@ -297,7 +343,8 @@ class HistoryIndex:
         state = self._stream(run_id, stream)
         rows = self._db.execute(
             "SELECT * FROM chunks WHERE run_id = ? AND stream = ? AND first_line + num_rows > ? "
-            "ORDER BY first_line", (run_id, stream, keep_lines),
+            "ORDER BY first_line",
+            (run_id, stream, keep_lines),
         ).fetchall()
         for row in rows:
             self._cut_chunk(run_id, row, keep_lines, state)
@@ -380,7 +427,8 @@ class HistoryIndex:
             return state
         for row in self._db.execute(
             "SELECT * FROM series_stats WHERE series_id IN "
-            "(SELECT id FROM series WHERE run_id = ? AND stream = ?)", (run_id, stream),
+            "(SELECT id FROM series WHERE run_id = ? AND stream = ?)",
+            (run_id, stream),
         ):
             state.stats[row["series_id"]] = _load_stats(row)
         self._load_tail(run_id, stream, state)
@@ -394,7 +442,8 @@ class HistoryIndex:
         state.tail_rows = state.num_lines - start
         for row in self._db.execute(
             "SELECT * FROM chunks WHERE run_id = ? AND stream = ? AND first_line + num_rows > ? "
-            "ORDER BY first_line", (run_id, stream, start),
+            "ORDER BY first_line",
+            (run_id, stream, start),
         ).fetchall():
             num_rows, columns = col.decode(self.chunk_bytes(row))
             for series_id, column in columns.items():
@@ -449,7 +498,10 @@ def len_rows(data: bytes) -> int:
 def _consecutive(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     groups: list[list[dict[str, Any]]] = []
     for row in rows:
-        if groups and groups[-1][-1]["first_line"] + groups[-1][-1]["num_rows"] == row["first_line"]:
+        if (
+            groups
+            and groups[-1][-1]["first_line"] + groups[-1][-1]["num_rows"] == row["first_line"]
+        ):
             groups[-1].append(row)
         else:
             groups.append([row])

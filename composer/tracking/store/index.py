@@ -6,7 +6,7 @@ crash the missing records are applied again.
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,9 @@ class Index:
         try:
             connection = sqlite3.connect(self.path)
             try:
-                found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+                found = connection.execute(
+                    "SELECT value FROM meta WHERE name = 'version'"
+                ).fetchone()
             finally:
                 connection.close()
         except sqlite3.DatabaseError:
@@ -106,7 +108,9 @@ class Index:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=30
+        )
         connection.row_factory = _as_dict
         connection.execute("PRAGMA cache_size = -1024")
         connection.execute("PRAGMA temp_store = MEMORY")
@@ -115,7 +119,7 @@ class Index:
         return connection
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
+    def reading(self) -> Generator[Reader]:
         """A reader with one consistent view, on this thread's own connection. Nests."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:

@@ -46,7 +46,7 @@ class Journal:
     """Writes and reads the segments of one folder. One thread may append; any may read."""
 
     def __init__(self, folder: Path, segment_bytes: int = 64 << 20) -> None:
-        self._folder = folder
+        self.folder = folder
         self._segment_bytes = segment_bytes
         self._file = -1
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Journal:
 
     def path(self, number: int) -> Path:
         """The file of a segment."""
-        return self._folder / f"{number:08d}.log"
+        return self.folder / f"{number:08d}.log"
 
     def _start_segment(self, number: int) -> None:
         path = self.path(number)
@@ -93,7 +93,7 @@ class Journal:
         try:
             write_all(file, _HEAD.pack(MAGIC, VERSION, 0), 0)
             os.fsync(file)
-            sync_folder(self._folder)
+            sync_folder(self.folder)
         except OSError:
             os.close(file)
             path.unlink(missing_ok=True)
@@ -163,18 +163,6 @@ class Journal:
         if len(data) != length:
             raise TrackingError(f"{self.path(segment)} lacks {length} bytes at {offset}.")
         return data
-
-    def replace_all(self, new_segments: list[int]) -> None:
-        """Forget every segment but the given ones and delete their files."""
-        old = [each for each in self.segments if each not in new_segments]
-        self.segments = sorted(new_segments)
-        for number in old:
-            self.path(number).unlink(missing_ok=True)
-
-    def start_next(self) -> int:
-        """Start a new segment whatever the size of the last; returns its number."""
-        self._start_segment(self.end.segment + 1)
-        return self.end.segment
 
     def size_bytes(self) -> int:
         """Bytes in all segments."""

@@ -6,7 +6,9 @@ from typing import Any, Final
 from composer.tracking.protocol import jsontext
 from composer.tracking.store.index import Reader, Row
 
-_PLAIN: Final = re.compile(r"(ERROR )?(\d{4}-\d\d-\d\dT[\d:.]+Z?) (?:\[([^\]]*)\] )?(.*)", re.DOTALL)
+_PLAIN: Final = re.compile(
+    r"(ERROR )?(\d{4}-\d\d-\d\dT[\d:.]+Z?) (?:\[([^\]]*)\] )?(.*)", re.DOTALL
+)
 
 
 def read(reader: Reader, run_id: int, start: int, stop: int) -> list[Row]:
@@ -20,7 +22,13 @@ def read(reader: Reader, run_id: int, start: int, stop: int) -> list[Row]:
 def parse(row: Row) -> dict[str, Any]:
     """A stored line as number, timestamp, level, label and text, whichever way the client wrote it."""
     text: str = row["text"]
-    parsed: dict[str, Any] = {"number": row["line"], "timestamp": None, "level": None, "label": None, "line": text}
+    parsed: dict[str, Any] = {
+        "number": row["line"],
+        "timestamp": None,
+        "level": None,
+        "label": None,
+        "line": text,
+    }
     if text.startswith("{"):
         value = jsontext.loads_object(text)
         if "content" in value:
@@ -31,5 +39,10 @@ def parse(row: Row) -> dict[str, Any]:
     match = _PLAIN.fullmatch(text)
     if match:
         error, timestamp, label, line = match.groups()
-        parsed |= {"timestamp": timestamp, "level": "error" if error else None, "label": label, "line": line}
+        parsed |= {
+            "timestamp": timestamp,
+            "level": "error" if error else None,
+            "label": label,
+            "line": line,
+        }
     return parsed

@@ -31,7 +31,9 @@ class Rows:
         """Number of each key of a stream."""
         return {
             row["key"]: row["id"]
-            for row in reader.all("SELECT id, key FROM series WHERE run_id = ? AND stream = ?", run_id, stream)
+            for row in reader.all(
+                "SELECT id, key FROM series WHERE run_id = ? AND stream = ?", run_id, stream
+            )
         }
 
     def stats(self, reader: Reader, run_id: int, stream: int = HISTORY) -> list[Row]:
@@ -44,8 +46,14 @@ class Rows:
     # Rows
 
     def read(
-        self, reader: Reader, run_id: int, stream: int, start: int, stop: int,
-        keys: Sequence[str] | None = None, exact: bool = False,
+        self,
+        reader: Reader,
+        run_id: int,
+        stream: int,
+        start: int,
+        stop: int,
+        keys: Sequence[str] | None = None,
+        exact: bool = False,
     ) -> list[dict[str, Any]]:
         """Rows by line number.
 
@@ -59,33 +67,54 @@ class Rows:
             exact: give an empty row for a line that never came, instead of leaving it out.
         """
         rows: list[dict[str, Any]] = []
-        for first, part in self._parts(reader, run_id, stream, keys, "first_line + num_rows > ? AND first_line < ?",
-                                       (start, stop)):
+        for first, part in self._parts(
+            reader,
+            run_id,
+            stream,
+            keys,
+            "first_line + num_rows > ? AND first_line < ?",
+            (start, stop),
+        ):
             if exact:
                 rows += [{} for _ in range(max(first, start) - start - len(rows))]
             rows += part[max(0, start - first) : stop - first]
         return rows
 
     def by_step(
-        self, reader: Reader, run_id: int, low: float, high: float, limit: int,
-        keys: Sequence[str] | None = None, stream: int = HISTORY,
+        self,
+        reader: Reader,
+        run_id: int,
+        low: float,
+        high: float,
+        limit: int,
+        keys: Sequence[str] | None = None,
+        stream: int = HISTORY,
     ) -> list[dict[str, Any]]:
         """Rows whose step is at least ``low`` and below ``high``, in line order, at most ``limit``."""
         axis = AXIS[stream]
         wanted = None if keys is None else [*dict.fromkeys([*keys, axis])]
         rows: list[dict[str, Any]] = []
-        for _, part in self._parts(reader, run_id, stream, wanted, "high >= ? AND low < ?", (low, high)):
+        for _, part in self._parts(
+            reader, run_id, stream, wanted, "high >= ? AND low < ?", (low, high)
+        ):
             rows += [row for row in part if _within(row.get(axis), low, high)]
             if len(rows) >= limit:
                 break
         return rows[:limit]
 
     def _parts(
-        self, reader: Reader, run_id: int, stream: int, keys: Sequence[str] | None, where: str,
+        self,
+        reader: Reader,
+        run_id: int,
+        stream: int,
+        keys: Sequence[str] | None,
+        where: str,
         arguments: tuple[Any, ...],
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         names = {number: key for key, number in self.keys(reader, run_id, stream).items()}
-        wanted = None if keys is None else {number for number, key in names.items() if key in set(keys)}
+        wanted = (
+            None if keys is None else {number for number, key in names.items() if key in set(keys)}
+        )
         for row in self._chunks(reader, run_id, stream, where, arguments):
             num_rows, columns = col.decode(self._bytes(row), wanted)
             named = {names[number]: column for number, column in columns.items() if number in names}
@@ -100,17 +129,25 @@ class Rows:
             f"FROM chunks WHERE run_id = ? AND stream = ? AND {where} ORDER BY first_line",
             run_id, stream, *arguments,
         )  # fmt: skip
-        return [_LazyChunk(reader, row) if row["segment"] is None else {**row, "data": None} for row in found]
+        return [
+            _LazyChunk(reader, row) if row["segment"] is None else {**row, "data": None}
+            for row in found
+        ]
 
     def columns(
         self, reader: Reader, run_id: int, stream: int, keys: Sequence[str] | None = None
     ) -> Iterator[tuple[int, dict[str, Column]]]:
         """Every chunk as columns by key, with its number of rows; for exports."""
         names = {number: key for key, number in self.keys(reader, run_id, stream).items()}
-        wanted = None if keys is None else {number for number, key in names.items() if key in set(keys)}
+        wanted = (
+            None if keys is None else {number for number, key in names.items() if key in set(keys)}
+        )
         for row in self._chunks(reader, run_id, stream, "first_line >= ?", (0,)):
             num_rows, columns = col.decode(self._bytes(row), wanted)
-            yield num_rows, {names[number]: column for number, column in columns.items() if number in names}
+            yield (
+                num_rows,
+                {names[number]: column for number, column in columns.items() if number in names},
+            )
 
     def tail(self, reader: Reader, run_id: int, stream: int) -> list[dict[str, Any]]:
         """The last row, as a list of at most one."""
@@ -118,11 +155,19 @@ class Rows:
             "SELECT first_line + num_rows AS stop FROM chunks WHERE run_id = ? AND stream = ? "
             "ORDER BY first_line DESC LIMIT 1", run_id, stream,
         )  # fmt: skip
-        return [] if row is None else self.read(reader, run_id, stream, row["stop"] - 1, row["stop"])
+        return (
+            [] if row is None else self.read(reader, run_id, stream, row["stop"] - 1, row["stop"])
+        )
 
     def sample(
-        self, reader: Reader, run_id: int, stream: int, count: int, keys: Sequence[str] | None = None,
-        low: float = -math.inf, high: float = math.inf,
+        self,
+        reader: Reader,
+        run_id: int,
+        stream: int,
+        count: int,
+        keys: Sequence[str] | None = None,
+        low: float = -math.inf,
+        high: float = math.inf,
     ) -> list[dict[str, Any]]:
         """Rows spread evenly, with the first and the last; rows must have every one of ``keys``.
 
@@ -148,11 +193,15 @@ class Rows:
             (max(low, -1e300), min(high, 1e300)),
         ):  # fmt: skip
             for row in part:
-                if (keys is None or all(key in row for key in asked)) and _within(row.get(axis), low, high):
+                if (keys is None or all(key in row for key in asked)) and _within(
+                    row.get(axis), low, high
+                ):
                     rows.append(row if axis in asked else {k: row[k] for k in asked if k in row})
         return rows if len(rows) <= count else [rows[i] for i in spread(len(rows), count)]
 
-    def _sample_lines(self, reader: Reader, run_id: int, stream: int, count: int) -> list[dict[str, Any]]:
+    def _sample_lines(
+        self, reader: Reader, run_id: int, stream: int, count: int
+    ) -> list[dict[str, Any]]:
         chunks = self._chunks(reader, run_id, stream, "first_line >= ?", (0,))
         total = sum(chunk["num_rows"] for chunk in chunks)
         chosen = list(range(total)) if total <= count else spread(total, count)
@@ -165,7 +214,9 @@ class Rows:
             if end > at:
                 offsets = [index - before for index in chosen[at:end]]
                 picked = col.pick(self._bytes(chunk), offsets)
-                rows += [{names[n]: value for n, value in row.items() if n in names} for row in picked]
+                rows += [
+                    {names[n]: value for n, value in row.items() if n in names} for row in picked
+                ]
             before, at = after, end
         return rows
 
@@ -186,7 +237,9 @@ class Rows:
                 if _within(each.get(axis), low, math.inf):
                     return row["first_line"] + offset
         found = reader.value(
-            "SELECT max(first_line + num_rows) FROM chunks WHERE run_id = ? AND stream = ?", run_id, stream
+            "SELECT max(first_line + num_rows) FROM chunks WHERE run_id = ? AND stream = ?",
+            run_id,
+            stream,
         )
         return found or 0
 
@@ -200,8 +253,11 @@ class Rows:
     def last_values(self, reader: Reader, run_id: int) -> dict[str, Any]:
         """The last value of every key: the summary that the rows imply."""
         names = {number: key for key, number in self.keys(reader, run_id, HISTORY).items()}
-        live = {row["series_id"] for row in self.stats(reader, run_id)
-                if row["num_numbers"] + row["num_strings"] + row["num_others"] > 0}
+        live = {
+            row["series_id"]
+            for row in self.stats(reader, run_id)
+            if row["num_numbers"] + row["num_strings"] + row["num_others"] > 0
+        }
         values: dict[str, Any] = {}
         for row in reversed(self._chunks(reader, run_id, HISTORY, "first_line >= ?", (0,))):
             missing = {number for number in live if names[number] not in values}
@@ -216,7 +272,15 @@ class Rows:
     # Charts
 
     def chart(
-        self, reader: Reader, run: Row, key: str, *, x_key: str, low: float, high: float, points: int,
+        self,
+        reader: Reader,
+        run: Row,
+        key: str,
+        *,
+        x_key: str,
+        low: float,
+        high: float,
+        points: int,
         stream: int = HISTORY,
     ) -> dict[str, Any]:
         """What a line chart of one key needs.
@@ -239,9 +303,13 @@ class Rows:
         if key not in keys or x_key not in keys:
             return {"kind": "rows", "x": [], "y": []}
         start, stop = self._lines(reader, run, stream, x_key, low, high)
-        count = reader.value("SELECT num_numbers FROM series_stats WHERE series_id = ?", keys[key]) or 0
+        count = (
+            reader.value("SELECT num_numbers FROM series_stats WHERE series_id = ?", keys[key]) or 0
+        )
         if stop - start <= 2 * points or (count <= 2 * points and stop - start < 200_000):
-            return self._chart_rows(reader, run["id"], stream, key, x_key, (start, stop), (low, high))
+            return self._chart_rows(
+                reader, run["id"], stream, key, x_key, (start, stop), (low, high)
+            )
         level = max(LEVELS[0], math.ceil(math.log2((stop - start) / points)))
         ys = self.blocks(reader, run["id"], stream, key, keys[key], start, stop, level)
         xs = self.blocks(reader, run["id"], stream, x_key, keys[x_key], start, stop, level)
@@ -254,13 +322,22 @@ class Rows:
         if x_key != AXIS[stream]:
             return 0, total
         start = 0 if low == -math.inf else self._line_at(reader, run["id"], stream, low)
-        stop = total if high == math.inf else self._line_at(
-            reader, run["id"], stream, math.nextafter(high, math.inf))
+        stop = (
+            total
+            if high == math.inf
+            else self._line_at(reader, run["id"], stream, math.nextafter(high, math.inf))
+        )
         return start, max(start, stop)
 
     def _chart_rows(
-        self, reader: Reader, run_id: int, stream: int, key: str, x_key: str,
-        lines: tuple[int, int], span: tuple[float, float],
+        self,
+        reader: Reader,
+        run_id: int,
+        stream: int,
+        key: str,
+        x_key: str,
+        lines: tuple[int, int],
+        span: tuple[float, float],
     ) -> dict[str, Any]:
         xs: list[Any] = []
         ys: list[Any] = []
@@ -272,7 +349,14 @@ class Rows:
         return {"kind": "rows", "x": xs, "y": ys}
 
     def blocks(
-        self, reader: Reader, run_id: int, stream: int, key: str, series_id: int, start: int, stop: int,
+        self,
+        reader: Reader,
+        run_id: int,
+        stream: int,
+        key: str,
+        series_id: int,
+        start: int,
+        stop: int,
         level: int,
     ) -> dict[int, Block]:
         """Blocks of a key over exactly the lines from ``start`` to ``stop``, by block index.
@@ -299,11 +383,20 @@ class Rows:
         return {index: rollup.merge(index, groups[index]) for index in sorted(groups)}
 
     def _raw_blocks(
-        self, reader: Reader, run_id: int, stream: int, key: str, first: int, last: int, level: int,
+        self,
+        reader: Reader,
+        run_id: int,
+        stream: int,
+        key: str,
+        first: int,
+        last: int,
+        level: int,
         groups: dict[int, list[Block]],
     ) -> None:
         by_index: dict[int, list[Any]] = {}
-        for offset, row in enumerate(self.read(reader, run_id, stream, first, last, [key], exact=True)):
+        for offset, row in enumerate(
+            self.read(reader, run_id, stream, first, last, [key], exact=True)
+        ):
             if key in row:
                 by_index.setdefault((first + offset) >> level, []).append(row[key])
         for index, values in by_index.items():
@@ -311,7 +404,9 @@ class Rows:
             if found:
                 groups.setdefault(index, []).append(rollup.summarise(index, found))
 
-    def _stored(self, reader: Reader, series_id: int, level: int, first: int, last: int) -> Iterator[Block]:
+    def _stored(
+        self, reader: Reader, series_id: int, level: int, first: int, last: int
+    ) -> Iterator[Block]:
         low, high = first >> level, last >> level
         for row in reader.all(
             "SELECT page, data FROM rollups WHERE series_id = ? AND level = ? AND page BETWEEN ? AND ? "
@@ -354,7 +449,11 @@ def _dyadic(start: int, stop: int, depth: int) -> list[tuple[int, int, int]]:
     first, last = -(-start // size) * size, stop // size * size
     if first >= last:
         return _dyadic(start, stop, depth - 1)
-    return [*_dyadic(start, first, depth - 1), (depth, first, last), *_dyadic(last, stop, depth - 1)]
+    return [
+        *_dyadic(start, first, depth - 1),
+        (depth, first, last),
+        *_dyadic(last, stop, depth - 1),
+    ]
 
 
 def _chart_blocks(level: int, xs: dict[int, Block], ys: dict[int, Block]) -> dict[str, Any]:
@@ -378,7 +477,11 @@ def history_keys(rows: Rows, reader: Reader, run: Row) -> dict[str, Any]:
     """What is known of a run's keys, in the form clients read as ``historyKeys``."""
     keys: dict[str, Any] = {}
     for row in rows.stats(reader, run["id"]):
-        counts = (("number", row["num_numbers"]), ("string", row["num_strings"]), ("map", row["num_others"]))
+        counts = (
+            ("number", row["num_numbers"]),
+            ("string", row["num_strings"]),
+            ("map", row["num_others"]),
+        )
         found = [{"type": name, "count": count} for name, count in counts if count]
         if found:
             last = None if row["last"] is None else jsontext.loads_exact(row["last"])

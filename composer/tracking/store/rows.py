@@ -73,7 +73,9 @@ class Ingest:
         if lines.offset == 0 and not _same(stored[:1], new[:1]):
             tx.cut(run_id, stream, 0)
             return lines.content, 0
-        after = self._rows.read(tx, run_id, stream, lines.offset + len(lines.content), known, exact=True)
+        after = self._rows.read(
+            tx, run_id, stream, lines.offset + len(lines.content), known, exact=True
+        )
         tx.cut(run_id, stream, lines.offset)
         for start in range(0, len(lines.content), _PART):
             part = lines.content[start : start + _PART]
@@ -83,13 +85,20 @@ class Ingest:
         return [], 0
 
     def _append(
-        self, tx: Tx, run_id: int, stream: int, first: int, rows: list[dict[str, Any]],
+        self,
+        tx: Tx,
+        run_id: int,
+        stream: int,
+        first: int,
+        rows: list[dict[str, Any]],
         texts: list[str] | None,
     ) -> None:
         by_key = col.transpose(rows)
         if texts is not None and any(map(_has_huge, by_key.values())):
             by_key = col.transpose([_exact(text) for text in texts])
-        columns = {self.series_id(tx, run_id, stream, key): column for key, column in by_key.items()}
+        columns = {
+            self.series_id(tx, run_id, stream, key): column for key, column in by_key.items()
+        }
         tx.add_rows(run_id, stream, first, len(rows), columns)
 
     def append_rows(self, tx: Tx, run_id: int, stream: int, rows: list[dict[str, Any]]) -> None:
@@ -106,7 +115,9 @@ class Ingest:
                 self._series.pop(next(iter(self._series)))
             known = self._series[run_id, stream] = {
                 row["key"]: row["id"]
-                for row in tx.all("SELECT id, key FROM series WHERE run_id = ? AND stream = ?", run_id, stream)
+                for row in tx.all(
+                    "SELECT id, key FROM series WHERE run_id = ? AND stream = ?", run_id, stream
+                )
             }
         number = known.get(key)
         if number is None:
@@ -122,7 +133,9 @@ class Ingest:
         if is_reset:
             tx.cut_log(run["id"], 0)
         if lines.content:
-            tx.log_lines(run["id"], lines.offset, [jsontext.clean_text(line) for line in lines.content])
+            tx.log_lines(
+                run["id"], lines.offset, [jsontext.clean_text(line) for line in lines.content]
+            )
         return is_reset
 
     def rewind(self, tx: Tx, run: Row, step: float) -> Row:
@@ -141,7 +154,9 @@ class Ingest:
         """Copy the parent's rows up to a step into a new run; returns how many."""
         keep = self._rows.line_after_step(tx, parent["id"], step)
         for start in range(0, keep, _PART):
-            rows = self._rows.read(tx, parent["id"], HISTORY, start, min(keep, start + _PART), exact=True)
+            rows = self._rows.read(
+                tx, parent["id"], HISTORY, start, min(keep, start + _PART), exact=True
+            )
             self.append_rows(tx, child["id"], HISTORY, rows)
         return keep
 
@@ -159,7 +174,9 @@ def _has_huge(column: Column) -> bool:
     """Whether a fast reader may have turned an integer beyond 64 bits into a double."""
     values = column.values
     if set(map(type, values)) != {float}:
-        return any(type(value) is float and abs(value) >= _HUGE and value - value == 0 for value in values)
+        return any(
+            type(value) is float and abs(value) >= _HUGE and value - value == 0 for value in values
+        )
     return (max(values) >= _HUGE or min(values) <= -_HUGE) and any(
         abs(value) >= _HUGE and value - value == 0 for value in values
     )

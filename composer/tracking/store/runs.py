@@ -39,14 +39,18 @@ def find_entity(reader: Reader, user: Row, name: str | None) -> Row:
     return entity
 
 
-def find_project(reader: Reader, user: Row, entity_name: str | None, name: str | None) -> Row | None:
+def find_project(
+    reader: Reader, user: Row, entity_name: str | None, name: str | None
+) -> Row | None:
     """A project with its ``entity_name``; None if there is none the user may see."""
     try:
         entity = find_entity(reader, user, entity_name)
     except MissingError:
         return None
     row = reader.one(
-        "SELECT * FROM projects WHERE entity_id = ? AND name = ?", entity["id"], name or DEFAULT_PROJECT
+        "SELECT * FROM projects WHERE entity_id = ? AND name = ?",
+        entity["id"],
+        name or DEFAULT_PROJECT,
     )
     return None if row is None else {**row, "entity_name": entity["name"]}
 
@@ -105,7 +109,9 @@ def find(reader: Reader, project_id: int, name: str) -> Row | None:
 
 def in_project(reader: Reader, project_id: int) -> list[Row]:
     """Every run of a project, newest first."""
-    return reader.all("SELECT * FROM runs WHERE project_id = ? ORDER BY created_at DESC, id DESC", project_id)
+    return reader.all(
+        "SELECT * FROM runs WHERE project_id = ? ORDER BY created_at DESC, id DESC", project_id
+    )
 
 
 def get(reader: Reader, user: Row, number: int) -> Row:
@@ -143,7 +149,12 @@ def upsert(tx: Tx, user: Row, args: dict[str, Any]) -> tuple[Row, bool]:
     changes = _changes(args)
     if args.get("id") is None and "state" not in changes:
         # A new process took the name: a resume, a repeated sync or a fresh start.
-        changes |= {"state": "running", "heartbeat_at": now(), "stop_requested": 0, "reset_pending": 1}
+        changes |= {
+            "state": "running",
+            "heartbeat_at": now(),
+            "stop_requested": 0,
+            "reset_pending": 1,
+        }
     tx.set("runs", run["id"], **changes)
     tx.announce(kind="run", run=run["id"])
     return _must(tx, run["id"]), False
@@ -236,7 +247,9 @@ def active(reader: Reader) -> list[Row]:
     return reader.all("SELECT id, state, source FROM runs WHERE state IN ('running', 'preempting')")
 
 
-def delete(tx: Tx, run: Row, with_artifacts: bool, delete_artifact: Callable[[Tx, Row], None]) -> None:
+def delete(
+    tx: Tx, run: Row, with_artifacts: bool, delete_artifact: Callable[[Tx, Row], None]
+) -> None:
     """Delete a run with its rows, files and console; artifacts it made only if asked."""
     if with_artifacts:
         for artifact in tx.all("SELECT * FROM artifacts WHERE run_id = ?", run["id"]):
@@ -252,7 +265,9 @@ def rename_project(tx: Tx, project: Row, name: str) -> None:
         ConflictError: the name is taken.
     """
     ids.check_project_name(name)
-    if tx.one("SELECT id FROM projects WHERE entity_id = ? AND name = ?", project["entity_id"], name):
+    if tx.one(
+        "SELECT id FROM projects WHERE entity_id = ? AND name = ?", project["entity_id"], name
+    ):
         raise ConflictError(f"there is a project {name!r} already.")
     tx.set("projects", project["id"], name=name, updated_at=now())
 
@@ -275,7 +290,9 @@ def alerts(reader: Reader, run_id: int) -> list[Row]:
 
 def add_chart(tx: Tx, entity: Row, args: dict[str, Any]) -> int:
     """Keep the definition of a custom chart, over one of the same name."""
-    old = tx.one("SELECT id FROM charts WHERE entity_id = ? AND name = ?", entity["id"], args["name"])
+    old = tx.one(
+        "SELECT id FROM charts WHERE entity_id = ? AND name = ?", entity["id"], args["name"]
+    )
     fields = {
         "display_name": args.get("displayName"), "kind": args.get("type"), "access": args.get("access"),
         "spec": args.get("spec"), "created_at": now(),

@@ -26,6 +26,7 @@ from composer.tracking.protocol import ids
 from composer.tracking.store import users
 from composer.tracking.store.apply import Applier
 from composer.tracking.store.blobs import BlobStore
+from composer.tracking.store.compaction import finish_exchange, replace, snapshot
 from composer.tracking.store.exports import Exports
 from composer.tracking.store.index import Index, Reader
 from composer.tracking.store.journal import Journal
@@ -68,13 +69,16 @@ class Store:
             raise
 
     def _open(self) -> None:
+        finish_exchange(self.folder)
         self.secret = _secret(self.folder / "secret")
         self.blobs = BlobStore(self.folder / "blobs")
         self.blobs.clear_incoming()
         self.journal = Journal(self.folder / "journal")
         dropped = self.journal.open_for_append()
         if dropped:
-            log.warning("dropped %d bytes of an unfinished write at the end of the journal", dropped)
+            log.warning(
+                "dropped %d bytes of an unfinished write at the end of the journal", dropped
+            )
         self.index = Index(self.folder / "index.db")
         self.was_rebuilt = not self.index.is_usable()
         if self.was_rebuilt:
@@ -138,7 +142,7 @@ class Store:
         for listener in listeners:
             try:
                 listener(notices)
-            except Exception:  # noqa: BLE001 - a listener's fault must not stop the writer.
+            except Exception:
                 log.exception("a listener failed")
 
     def ensure_first_user(self, name: str = "local") -> str | None:
@@ -156,11 +160,25 @@ class Store:
             self.do(lambda tx: users.add(tx, name, key, is_admin=True))
         return path.read_text().strip() if path.exists() else None
 
-    def close(self) -> None:
-        """Finish what was submitted and let go of the folder."""
+    def compact(self) -> None:
+        """Write the journal anew without what was deleted. Nobody else may be using this object.
+
+        Raises:
+            OSError: writing failed; nothing has changed.
+        """
+        with self.reading() as reader:
+            replace(self.journal, snapshot(reader, self.applier))
+        self._close_files()
+        self._open()
+
+    def _close_files(self) -> None:
         self._writer.close()
         self.journal.close()
         self.index.close()
+
+    def close(self) -> None:
+        """Finish what was submitted and let go of the folder."""
+        self._close_files()
         os.close(self._lock)
 
 

@@ -26,7 +26,9 @@ def add(tx: Tx, name: str, key: str, email: str = "", is_admin: bool = False) ->
     if tx.one("SELECT id FROM users WHERE key_hash = ?", key_hash):
         raise ConflictError("this key belongs to another user; give a different one.")
     entity = tx.one("SELECT * FROM entities WHERE name = ?", name)
-    entity_id = entity["id"] if entity else tx.put("entities", name=name, kind="USER", created_at=now())
+    entity_id = (
+        entity["id"] if entity else tx.put("entities", name=name, kind="USER", created_at=now())
+    )
     number = tx.put(
         "users", name=name, email=email, key_hash=key_hash, is_admin=int(is_admin), entity_id=entity_id,
         created_at=now(),
@@ -73,7 +75,13 @@ def by_name(reader: Reader, name: str) -> Row | None:
 
 def by_id(reader: Reader, number: int) -> Row:
     """The user with that id; a nameless one if it has been removed."""
-    return reader.by_id("users", number) or {"id": number, "name": "", "email": "", "is_admin": 0, "entity_id": 0}
+    return reader.by_id("users", number) or {
+        "id": number,
+        "name": "",
+        "email": "",
+        "is_admin": 0,
+        "entity_id": 0,
+    }
 
 
 def everyone(reader: Reader) -> list[Row]:

@@ -20,8 +20,14 @@ from composer.tracking.store.writer import Tx
 
 log = logging.getLogger(__name__)
 
-_PATTERNS: Final = ("offline-run-*/run-*.wandb", "run-*/run-*.wandb", "wandb/offline-run-*/run-*.wandb",
-                    "wandb/run-*/run-*.wandb", "*/wandb/offline-run-*/run-*.wandb", "run-*.wandb")
+_PATTERNS: Final = (
+    "offline-run-*/run-*.wandb",
+    "run-*/run-*.wandb",
+    "wandb/offline-run-*/run-*.wandb",
+    "wandb/run-*/run-*.wandb",
+    "*/wandb/offline-run-*/run-*.wandb",
+    "run-*.wandb",
+)
 _ROUNDS: Final = 50
 
 
@@ -63,8 +69,14 @@ class Watcher:
         for folder in self._folders:
             for pattern in _PATTERNS:
                 found |= dict.fromkeys(sorted(folder.glob(pattern)))
-        kept = [path for path in found if self._online_too or not path.parent.name.startswith("run-")]
-        return [path for path in kept if not path.with_name(path.name + ".synced").exists() or path in self._logs]
+        kept = [
+            path for path in found if self._online_too or not path.parent.name.startswith("run-")
+        ]
+        return [
+            path
+            for path in kept
+            if not path.with_name(path.name + ".synced").exists() or path in self._logs
+        ]
 
 
 class _Log:
@@ -126,7 +138,9 @@ class _Log:
         user = users.everyone(tx)[0]
         entity = users.entity(tx, batch.run["entityName"] or "")
         known = batch.run | {"entityName": entity["name"] if entity else None}
-        row, _ = runs.upsert(tx, user, {key: value for key, value in known.items() if key != "started_at"})
+        row, _ = runs.upsert(
+            tx, user, {key: value for key, value in known.items() if key != "started_at"}
+        )
         if row["history_lines"]:  # Another way brought it in before; the log is the whole of it.
             tx.cut(row["id"], HISTORY, 0)
             tx.cut(row["id"], EVENTS, 0)
@@ -139,10 +153,17 @@ class _Log:
         folder = self._path.parent / "files"
         for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
             if path.is_file() and not path.is_symlink():
-                files.put(tx, number, path.relative_to(folder).as_posix(), self._store.blobs.put(path.read_bytes()))
+                files.put(
+                    tx,
+                    number,
+                    path.relative_to(folder).as_posix(),
+                    self._store.blobs.put(path.read_bytes()),
+                )
 
     def _remember(self, tx: Tx, number: int) -> None:
-        value = jsontext.dumps({"run": number, "offset": self._reader.offset, "done": self._is_done})
+        value = jsontext.dumps(
+            {"run": number, "offset": self._reader.offset, "done": self._is_done}
+        )
         old = tx.one("SELECT id FROM settings WHERE name = ?", self._setting)
         if old:
             tx.set("settings", old["id"], value=value)
@@ -176,7 +197,11 @@ def _changes(run: Row, batch: Batch) -> dict[str, Any]:
     for path, value in batch.summary:
         _merge(summary, path, value)
     for row in batch.rows:
-        summary |= {key: value for key, value in row.items() if not isinstance(value, dict) or "_type" in value}
+        summary |= {
+            key: value
+            for key, value in row.items()
+            if not isinstance(value, dict) or "_type" in value
+        }
     state = run["state"]
     if batch.exit_code is not None:
         state = "finished" if batch.exit_code == 0 else "failed"

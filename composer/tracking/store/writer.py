@@ -124,7 +124,10 @@ class Writer:
     """Runs commands one after another on its own thread."""
 
     def __init__(
-        self, connection: sqlite3.Connection, journal: Journal, applier: Applier,
+        self,
+        connection: sqlite3.Connection,
+        journal: Journal,
+        applier: Applier,
         announce: Callable[[list[dict[str, Any]]], None],
     ) -> None:
         self._db = connection
@@ -170,7 +173,7 @@ class Writer:
             jobs, is_open = self._collect()
             try:
                 self._batch(jobs)
-            except BaseException as error:  # noqa: BLE001 - the thread must outlive anything.
+            except BaseException as error:
                 log.exception("the writer failed on a batch")
                 for job in jobs:
                     if not job.future.done():

@@ -7,17 +7,35 @@ from starlette.responses import Response
 
 from composer.tracking.protocol import jsontext
 from composer.tracking.protocol.refusal import BadRequestError, MissingError
-from composer.tracking.server.services import Services, in_thread, json_response, read_json, services
-from composer.tracking.store import artifacts, users
+from composer.tracking.server.services import (
+    Services,
+    in_thread,
+    json_response,
+    read_json,
+    services,
+)
+from composer.tracking.store import artifacts, runs, users
 from composer.tracking.store import files as run_files
 from composer.tracking.store import logs as run_logs
-from composer.tracking.store import runs
 from composer.tracking.store.history import EVENTS, HISTORY
 from composer.tracking.store.index import Reader, Row
 from composer.tracking.store.select import select_runs
 
-_PLAIN = ("id", "name", "display_name", "state", "exit_code", "job_type", "notes", "created_at",
-          "updated_at", "heartbeat_at", "history_lines", "event_lines", "log_lines")
+_PLAIN = (
+    "id",
+    "name",
+    "display_name",
+    "state",
+    "exit_code",
+    "job_type",
+    "notes",
+    "created_at",
+    "updated_at",
+    "heartbeat_at",
+    "history_lines",
+    "event_lines",
+    "log_lines",
+)
 
 
 def find_project(shared: Services, request: Request, reader: Reader) -> Row:
@@ -110,17 +128,25 @@ async def show(request: Request) -> Response:
             stats = {"history": HISTORY, "events": EVENTS}
             keys = {
                 name: {
-                    each["key"]: {"numbers": each["num_numbers"], "others": each["num_strings"] + each["num_others"]}
+                    each["key"]: {
+                        "numbers": each["num_numbers"],
+                        "others": each["num_strings"] + each["num_others"],
+                    }
                     for each in shared.store.rows.stats(reader, row["id"], stream)
                 }
                 for name, stream in stats.items()
             }
             found = [
-                {"title": each["title"], "text": each["text"], "severity": each["severity"], "at": each["created_at"]}
+                {
+                    "title": each["title"],
+                    "text": each["text"],
+                    "severity": each["severity"],
+                    "at": each["created_at"],
+                }
                 for each in runs.alerts(reader, row["id"])
             ]
         rest = jsontext.dumps_strict({"keys": keys, "alerts": found}).decode()
-        text = f'{_run_text(row, user)[:-1]},{rest[1:]}'
+        text = f"{_run_text(row, user)[:-1]},{rest[1:]}"
         return Response(text.encode("utf-8", "replace"), media_type="application/json")
 
     return await in_thread(read)
@@ -169,7 +195,9 @@ async def stop(request: Request) -> Response:
     """Ask a run's process to stop."""
     shared = services(request)
     row = await _named_run(shared, request)
-    await in_thread(lambda: shared.store.do(lambda tx: runs.request_stop(tx, runs.reload(tx, row["id"]))))
+    await in_thread(
+        lambda: shared.store.do(lambda tx: runs.request_stop(tx, runs.reload(tx, row["id"])))
+    )
     return json_response({})
 
 
@@ -202,5 +230,3 @@ async def _named_run(shared: Services, request: Request) -> Row:
         return found
 
     return await in_thread(read)
-
-

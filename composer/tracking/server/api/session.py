@@ -15,7 +15,9 @@ async def show(request: Request) -> Response:
     with shared.store.reading() as reader:
         user = shared.user(request, reader)
         entities = [row["name"] for row in users.visible_entities(reader, user)]
-    return json_response({"user": user["name"], "is_admin": bool(user["is_admin"]), "entities": entities})
+    return json_response(
+        {"user": user["name"], "is_admin": bool(user["is_admin"]), "entities": entities}
+    )
 
 
 async def login(request: Request) -> Response:

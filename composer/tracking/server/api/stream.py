@@ -23,7 +23,9 @@ async def events(request: Request) -> Response:
         project = find_project(shared, request, reader)
     lines = _lines(shared.store, project["id"])
     return StreamingResponse(
-        lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        lines,
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
@@ -69,9 +71,18 @@ def _texts(store: Store, project_id: int, batch: dict[int, dict[str, Any]]) -> l
             continue
         if row is None and notice.get("state") != "deleted":
             continue
-        found = {"run": row["name"] if row else None, "id": number, "state": notice.get("state") or (row or {}).get("state"),
-                 "history_lines": row["history_lines"] if row else 0, "kind": notice["kind"]}
+        found = {
+            "run": row["name"] if row else None,
+            "id": number,
+            "state": notice.get("state") or (row or {}).get("state"),
+            "history_lines": row["history_lines"] if row else 0,
+            "kind": notice["kind"],
+        }
         if notice["kind"] == "alert":
-            found |= {"title": notice["title"], "text": notice["text"], "severity": notice["severity"]}
+            found |= {
+                "title": notice["title"],
+                "text": notice["text"],
+                "severity": notice["severity"],
+            }
         texts.append(b"data: " + jsontext.dumps_strict(found) + b"\n\n")
     return texts

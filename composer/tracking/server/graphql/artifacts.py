@@ -32,10 +32,14 @@ class TypeNode:
             return None
         return CollectionNode(self._context, row, self._project)
 
-    def artifact_collections(self, after: str | None = None, first: int | None = None, **_: Any) -> Page:
+    def artifact_collections(
+        self, after: str | None = None, first: int | None = None, **_: Any
+    ) -> Page:
         """Collections of the type."""
         rows = artifacts.collections(self._context.reader, self._row["project_id"], self._row["id"])
-        return page(rows, lambda row: CollectionNode(self._context, row, self._project), first, after)
+        return page(
+            rows, lambda row: CollectionNode(self._context, row, self._project), first, after
+        )
 
 
 class CollectionNode:
@@ -87,7 +91,10 @@ class CollectionNode:
         return page(rows, lambda row: alias_node(self._context, row), first, after)
 
     def artifacts(
-        self, after: str | None = None, first: int | None = None, order: str | None = None,
+        self,
+        after: str | None = None,
+        first: int | None = None,
+        order: str | None = None,
         filters: str | None = None,
     ) -> Page:
         """Versions in the collection, newest first."""
@@ -102,10 +109,14 @@ class CollectionNode:
         members = artifacts.members(self._context.reader, self.row["id"])
         rows = self._context.reader.by_ids("artifacts", [each["artifact_id"] for each in members])
         keep = filters.parse(text)
-        found = [(each, rows[each["artifact_id"]]) for each in members if each["artifact_id"] in rows]
+        found = [
+            (each, rows[each["artifact_id"]]) for each in members if each["artifact_id"] in rows
+        ]
         found = [pair for pair in found if keep(lambda key, pair=pair: self._value(pair, key))]
         for key, is_falling in reversed(filters.parse_order(order)):
-            found.sort(key=lambda pair: filters.sort_key(self._value(pair, key)), reverse=is_falling)
+            found.sort(
+                key=lambda pair: filters.sort_key(self._value(pair, key)), reverse=is_falling
+            )
         return found
 
     def _value(self, pair: tuple[Row, Row], key: str) -> Any:
@@ -119,7 +130,9 @@ class CollectionNode:
         if key in ("aliases", "alias"):
             return [each["alias"] for each in artifacts.aliases(self._context.reader, row["id"])]
         if key.startswith("metadata."):
-            return filters.dig(jsontext.loads_object(row["metadata"]), key.removeprefix("metadata."))
+            return filters.dig(
+                jsontext.loads_object(row["metadata"]), key.removeprefix("metadata.")
+            )
         return row.get(key, filters.MISSING)
 
     def artifact_membership(self, alias_name: str | None = None) -> "MembershipNode | None":
@@ -133,7 +146,9 @@ class MembershipNode:
 
     typename = "ArtifactCollectionMembership"
 
-    def __init__(self, context: Context, row: Row, collection: CollectionNode | None = None) -> None:
+    def __init__(
+        self, context: Context, row: Row, collection: CollectionNode | None = None
+    ) -> None:
         self._context = context
         self._row = row
         self._collection = collection
@@ -153,12 +168,16 @@ class MembershipNode:
     @property
     def artifact(self) -> "ArtifactNode":
         """The version."""
-        return ArtifactNode(self._context, artifacts.get_row(self._context.reader, self._row["artifact_id"]))
+        return ArtifactNode(
+            self._context, artifacts.get_row(self._context.reader, self._row["artifact_id"])
+        )
 
     @property
     def aliases(self) -> list[dict[str, Any]]:
         """Aliases of the version in this collection."""
-        rows = artifacts.aliases(self._context.reader, self._row["artifact_id"], self._row["collection_id"])
+        rows = artifacts.aliases(
+            self._context.reader, self._row["artifact_id"], self._row["collection_id"]
+        )
         return [alias_node(self._context, row) for row in rows]
 
     def files(
@@ -250,7 +269,9 @@ class ArtifactNode:
         nodes: list[EntryNode] = []
         for path, entry in pairs:
             found = artifacts.has_content(self._context.reader, entity_id, entry["digest"])
-            nodes.append(EntryNode(self._context, path, entry, found["sha256"] if found else None, self.row))
+            nodes.append(
+                EntryNode(self._context, path, entry, found["sha256"] if found else None, self.row)
+            )
         return nodes
 
     def files(
@@ -264,7 +285,9 @@ class ArtifactNode:
         ]  # fmt: skip
         return page(pairs, lambda pair: self._nodes([pair])[0], first, after, most=10_000)
 
-    def files_by_manifest_entries(self, entries: list[dict[str, Any]] | None = None, **_: Any) -> Page:
+    def files_by_manifest_entries(
+        self, entries: list[dict[str, Any]] | None = None, **_: Any
+    ) -> Page:
         """Files of the version that a client names by its manifest."""
         known = self._entries()
         pairs: list[tuple[str, dict[str, Any]]] = []

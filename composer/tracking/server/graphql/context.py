@@ -38,7 +38,9 @@ class Context:
             UnauthenticatedError: nobody we know.
         """
         if self._user is None:
-            raise UnauthenticatedError("no valid API key. Run `wandb login --relogin` with this server's key.")
+            raise UnauthenticatedError(
+                "no valid API key. Run `wandb login --relogin` with this server's key."
+            )
         return self._user
 
     @property
@@ -70,7 +72,11 @@ class Page:
 
 
 def page(
-    items: list[Any], make: Callable[[Any], Any], first: int | None, after: str | None, most: int = 1000
+    items: list[Any],
+    make: Callable[[Any], Any],
+    first: int | None,
+    after: str | None,
+    most: int = 1000,
 ) -> Page:
     """Cut a list by position; the cursor is the position of the item after it.
 
@@ -84,7 +90,10 @@ def page(
     start = read_cursor(after)
     count = most if first is None else max(0, min(first, most))
     part = items[start : start + count]
-    edges = [{"node": make(each), "cursor": ids.encode_id("C", start + i + 1)} for i, each in enumerate(part)]
+    edges = [
+        {"node": make(each), "cursor": ids.encode_id("C", start + i + 1)}
+        for i, each in enumerate(part)
+    ]
     return Page(edges, start + len(part) < len(items), len(items))
 
 

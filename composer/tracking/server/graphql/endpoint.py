@@ -8,7 +8,13 @@ from starlette.responses import Response
 
 from composer.tracking.protocol.refusal import BadRequestError, UnauthenticatedError
 from composer.tracking.server.auth import identify
-from composer.tracking.server.services import Services, in_thread, json_response, read_json, services
+from composer.tracking.server.services import (
+    Services,
+    in_thread,
+    json_response,
+    read_json,
+    services,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +43,11 @@ def _execute(shared: Services, request: Request, text: str, body: dict[str, Any]
     with shared.store.reading() as reader:
         user = identify(request, reader, urls, shared.options)
         if user is None and executor.requested_fields(text) - _OPEN_FIELDS:
-            raise UnauthenticatedError("no valid API key. Run `wandb login --relogin` with this server's key.")
+            raise UnauthenticatedError(
+                "no valid API key. Run `wandb login --relogin` with this server's key."
+            )
         context = Context(shared.store, reader, user, urls)
         context.root = Root(context)
-        return executor.execute(text, body.get("variables"), name if isinstance(name, str) else None, context)
+        return executor.execute(
+            text, body.get("variables"), name if isinstance(name, str) else None, context
+        )

@@ -70,7 +70,12 @@ def schema() -> GraphQLSchema:
         is_ours = isinstance(each, (GraphQLObjectType, GraphQLInterfaceType))
         if is_ours and not each.name.startswith("__"):
             each.fields[_UNKNOWN] = GraphQLField(anything, resolve=_resolve_null)
-        if isinstance(each, GraphQLScalarType) and each.name in ("JSON", "JSONString", "Int64", "Duration"):
+        if isinstance(each, GraphQLScalarType) and each.name in (
+            "JSON",
+            "JSONString",
+            "Int64",
+            "Duration",
+        ):
             each.serialize = _same  # type: ignore[method-assign]
             each.parse_value = _same  # type: ignore[method-assign]
         if isinstance(each, GraphQLScalarType) and each.name == "String":
@@ -103,12 +108,16 @@ def _document(text: str) -> _Document:
     found = _documents.get(text)
     if found is None:
         if len(text) > _MAX_DOCUMENT:
-            raise BadRequestError(f"the GraphQL document has {len(text)} characters; {_MAX_DOCUMENT} are allowed.")
+            raise BadRequestError(
+                f"the GraphQL document has {len(text)} characters; {_MAX_DOCUMENT} are allowed."
+            )
         try:
             pruned = _prune(parse(text, no_location=True, max_tokens=_MAX_TOKENS))
         except (GraphQLError, RecursionError) as error:
             raise BadRequestError(f"the GraphQL document is not valid: {error}") from None
-        operations = tuple(each for each in pruned.definitions if isinstance(each, OperationDefinitionNode))
+        operations = tuple(
+            each for each in pruned.definitions if isinstance(each, OperationDefinitionNode)
+        )
         found = _documents[text] = _Document(pruned, operations)
         if len(_documents) > _MAX_REMEMBERED:
             _documents.popitem(last=False)

@@ -48,7 +48,9 @@ class EntryNode:
     typename = "File"
     upload_multipart_urls = None
 
-    def __init__(self, context: Context, path: str, entry: dict[str, Any], sha256: str | None, artifact: Row) -> None:
+    def __init__(
+        self, context: Context, path: str, entry: dict[str, Any], sha256: str | None, artifact: Row
+    ) -> None:
         self.id = ids.encode_id("Entry", artifact["id"])
         self.name = self.display_name = self.storage_path = path
         self.size_bytes = entry.get("size") or 0
@@ -58,7 +60,9 @@ class EntryNode:
         reference = entry.get("ref")
         # A file whose contents are missing still gets an address: one that answers 404.
         self.direct_url = (
-            context.urls.download(sha256, path) if sha256 else str(reference or f"{context.urls.base}/missing")
+            context.urls.download(sha256, path)
+            if sha256
+            else str(reference or f"{context.urls.base}/missing")
         )
         self.url = self.direct_url
         self.upload_headers: list[str] = []

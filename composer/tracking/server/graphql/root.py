@@ -39,7 +39,9 @@ class Root(RunMutations, ArtifactMutations):
         """None: there are no organizations here."""
         return
 
-    def project(self, name: str | None = None, entity_name: str | None = None) -> ProjectNode | None:
+    def project(
+        self, name: str | None = None, entity_name: str | None = None
+    ) -> ProjectNode | None:
         """A project the asker may use."""
         row = runs.find_project(self._context.reader, self._context.user, entity_name, name)
         return ProjectNode(self._context, row) if row else None
@@ -56,12 +58,14 @@ class Root(RunMutations, ArtifactMutations):
 
     projects = models
 
-    def artifact(self, id: str) -> ArtifactNode | None:  # noqa: A002 - the schema's name
+    def artifact(self, id: str) -> ArtifactNode | None:
         """A version by its id."""
         number = ids.decode_id("Artifact", id)
-        return ArtifactNode(self._context, artifacts.get(self._context.reader, self._context.user, number))
+        return ArtifactNode(
+            self._context, artifacts.get(self._context.reader, self._context.user, number)
+        )
 
-    def artifact_collection(self, id: str) -> CollectionNode | None:  # noqa: A002 - the schema's name
+    def artifact_collection(self, id: str) -> CollectionNode | None:
         """A collection by its id."""
         number = ids.decode_id("ArtifactCollection", id)
         row = artifacts.get_collection(self._context.reader, self._context.user, number)
@@ -76,7 +80,11 @@ class Root(RunMutations, ArtifactMutations):
         """A user: oneself, or anyone for administrators."""
         row = users.by_name(self._context.reader, user_name or "")
         asker = self._context.user
-        return UserNode(self._context, row) if row and (asker["is_admin"] or row["id"] == asker["id"]) else None
+        return (
+            UserNode(self._context, row)
+            if row and (asker["is_admin"] or row["id"] == asker["id"])
+            else None
+        )
 
     def users(self, query: str | None = None) -> dict[str, Any]:
         """Users whose name contains a text; only oneself unless one is an administrator."""

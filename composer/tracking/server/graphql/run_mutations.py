@@ -22,7 +22,7 @@ class RunMutations:
 
     _context: Context
 
-    def upsert_bucket(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def upsert_bucket(self, input: dict[str, Any]) -> dict[str, Any]:
         """Create or change a run; a new one may be the fork of another."""
         context = self._context
         user = context.user
@@ -53,7 +53,7 @@ class RunMutations:
             raise MissingError(f"cannot fork: there is no run {name!r} in this project.")
         return self._context.store.ingest.fork(tx, parent, child, step)
 
-    def rewind_run(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def rewind_run(self, input: dict[str, Any]) -> dict[str, Any]:
         """Cut a run's history after a step, so that it goes on from there."""
         context = self._context
         if input["metricName"] != "_step":
@@ -66,7 +66,7 @@ class RunMutations:
 
         return {"rewoundRun": RunNode(context, context.do(command))}
 
-    def delete_run(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def delete_run(self, input: dict[str, Any]) -> dict[str, Any]:
         """Delete a run."""
         user = self._context.user
         number = ids.decode_id("Run", input["id"])
@@ -77,34 +77,42 @@ class RunMutations:
         )
         return {"success": True, "clientMutationId": None}
 
-    def stop_run(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def stop_run(self, input: dict[str, Any]) -> dict[str, Any]:
         """Ask a run's process to stop; it hears of it with its next post."""
         user = self._context.user
         number = ids.decode_id("Run", input["id"])
         self._context.do(lambda tx: runs.request_stop(tx, runs.get(tx, user, number)))
         return {"success": True}
 
-    def update_run_state(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def update_run_state(self, input: dict[str, Any]) -> dict[str, Any]:
         """Set a run's state by hand."""
         user = self._context.user
 
         def command(tx: Tx) -> None:
             opaque = input.get("id") or input.get("runID") or input.get("runId")
-            run = runs.get(tx, user, ids.decode_id("Run", opaque)) if opaque else _run(tx, user, input)
+            run = (
+                runs.get(tx, user, ids.decode_id("Run", opaque))
+                if opaque
+                else _run(tx, user, input)
+            )
             runs.upsert(tx, user, {"id": ids.encode_id("Run", run["id"]), "state": input["state"]})
 
         self._context.do(command)
         return {"success": True}
 
-    def upsert_model(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def upsert_model(self, input: dict[str, Any]) -> dict[str, Any]:
         """Create or describe a project."""
         user = self._context.user
 
         def command(tx: Tx) -> tuple[Row, bool]:
             found = runs.find_project(tx, user, input.get("entityName"), input.get("name"))
-            project = found or runs.ensure_project(tx, user, input.get("entityName"), input.get("name"))
+            project = found or runs.ensure_project(
+                tx, user, input.get("entityName"), input.get("name")
+            )
             changes = {
-                key: input[key] for key in ("description", "access", "views") if input.get(key) is not None
+                key: input[key]
+                for key in ("description", "access", "views")
+                if input.get(key) is not None
             }
             if changes:
                 runs.update_project(tx, project, **changes)
@@ -114,7 +122,7 @@ class RunMutations:
         node = ProjectNode(self._context, row)
         return {"project": node, "model": node, "inserted": inserted}
 
-    def rename_project(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def rename_project(self, input: dict[str, Any]) -> dict[str, Any]:
         """Give a project another name."""
         user = self._context.user
 
@@ -127,14 +135,14 @@ class RunMutations:
 
         return {"project": ProjectNode(self._context, self._context.do(command)), "inserted": False}
 
-    def delete_model(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def delete_model(self, input: dict[str, Any]) -> dict[str, Any]:
         """Delete a project with everything in it."""
         user = self._context.user
         number = ids.decode_id("Project", input["id"])
         self._context.do(lambda tx: runs.delete_project(tx, user, number, artifacts))
         return {"success": True}
 
-    def create_run_files(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def create_run_files(self, input: dict[str, Any]) -> dict[str, Any]:
         """Say where a run's files are to be put."""
         context = self._context
         names: list[str] = input["files"]
@@ -142,16 +150,20 @@ class RunMutations:
             raise BadRequestError(f"{len(names)} files at once; ask for up to {_MAX_FILES}.")
         run = _run(context.reader, context.user, input)
         nodes = [
-            {"id": "", "name": name, "uploadUrl": context.urls.upload("run", run["id"], ids.check_path(name))}
+            {
+                "id": "",
+                "name": name,
+                "uploadUrl": context.urls.upload("run", run["id"], ids.check_path(name)),
+            }
             for name in names
         ]
         return {"runID": ids.encode_id("Run", run["id"]), "uploadHeaders": [], "files": nodes}
 
-    def mark_run_files_uploaded(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def mark_run_files_uploaded(self, input: dict[str, Any]) -> dict[str, Any]:
         """Nothing to do: a file counts once its bytes have come."""
         return {"success": True}
 
-    def delete_files(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def delete_files(self, input: dict[str, Any]) -> dict[str, Any]:
         """Delete files of runs."""
         user = self._context.user
         numbers = [ids.decode_id("File", each) for each in input["files"]]
@@ -166,17 +178,21 @@ class RunMutations:
         self._context.do(command)
         return {"success": True}
 
-    def notify_scriptable_run_alert(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def notify_scriptable_run_alert(self, input: dict[str, Any]) -> dict[str, Any]:
         """Keep an alert and show it."""
         user = self._context.user
         self._context.do(
             lambda tx: runs.add_alert(
-                tx, _run(tx, user, input), input["title"], input.get("text") or "", input.get("severity") or "INFO"
+                tx,
+                _run(tx, user, input),
+                input["title"],
+                input.get("text") or "",
+                input.get("severity") or "INFO",
             )
         )
         return {"success": True}
 
-    def create_custom_chart(self, input: dict[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def create_custom_chart(self, input: dict[str, Any]) -> dict[str, Any]:
         """Keep the definition of a custom chart."""
         user = self._context.user
         number = self._context.do(
@@ -184,11 +200,11 @@ class RunMutations:
         )
         return {"chart": {"id": ids.encode_id("Chart", number)}}
 
-    def upsert_sweep(self, input: dict[str, Any]) -> None:  # noqa: A002
+    def upsert_sweep(self, input: dict[str, Any]) -> None:
         """Refused: sweeps are not supported."""
         raise BadRequestError(_SWEEPS)
 
-    def create_agent(self, input: dict[str, Any]) -> None:  # noqa: A002
+    def create_agent(self, input: dict[str, Any]) -> None:
         """Refused: sweeps are not supported."""
         raise BadRequestError(_SWEEPS)
 
@@ -202,5 +218,7 @@ def _run(reader: Reader, user: Row, args: dict[str, Any]) -> Row:
     project = runs.find_project(reader, user, args.get("entityName"), args.get("projectName"))
     run = runs.find(reader, project["id"], args.get("runName") or "") if project else None
     if run is None:
-        raise MissingError(f"run {str(args.get('runName'))[:80]!r} not found in {args.get('projectName')!r}.")
+        raise MissingError(
+            f"run {str(args.get('runName'))[:80]!r} not found in {args.get('projectName')!r}."
+        )
     return run

@@ -5,7 +5,12 @@ from typing import Any
 
 from composer.tracking.protocol import ids, jsontext
 from composer.tracking.protocol.refusal import BadRequestError
-from composer.tracking.server.graphql.artifacts import CollectionNode, MembershipNode, TypeNode, artifact_page
+from composer.tracking.server.graphql.artifacts import (
+    CollectionNode,
+    MembershipNode,
+    TypeNode,
+    artifact_page,
+)
 from composer.tracking.server.graphql.context import Context, Page, page
 from composer.tracking.server.graphql.files import RunFileNode
 from composer.tracking.server.graphql.viewer import EntityNode, UserNode
@@ -16,6 +21,7 @@ from composer.tracking.store.reading import history_keys
 from composer.tracking.store.select import select_runs
 
 _MAX_SAMPLES = 100_000
+
 
 class ProjectNode:
     """A project."""
@@ -66,7 +72,10 @@ class ProjectNode:
         return self.run(name)
 
     def runs(
-        self, filters: str | None = None, after: str | None = None, first: int | None = None,
+        self,
+        filters: str | None = None,
+        after: str | None = None,
+        first: int | None = None,
         order: str | None = None,
     ) -> Page:
         """Runs that pass a filter, in an order."""
@@ -101,7 +110,9 @@ class ProjectNode:
         row = artifacts.find_collection(self._context.reader, self.row["id"], name)
         return CollectionNode(self._context, row, self) if row else None
 
-    def artifact_collections(self, after: str | None = None, first: int | None = None, **_: Any) -> Page:
+    def artifact_collections(
+        self, after: str | None = None, first: int | None = None, **_: Any
+    ) -> Page:
         """Artifact collections of the project."""
         rows = artifacts.collections(self._context.reader, self.row["id"])
         return page(rows, lambda row: CollectionNode(self._context, row, self), first, after)
@@ -170,7 +181,11 @@ class RunNode:
     def system_metrics(self) -> str:
         """The last system metrics."""
         rows = self._context.store.rows.tail(self._context.reader, self.row["id"], EVENTS)
-        kept = {key: value for key, value in (rows[-1] if rows else {}).items() if key.startswith("system.")}
+        kept = {
+            key: value
+            for key, value in (rows[-1] if rows else {}).items()
+            if key.startswith("system.")
+        }
         return jsontext.dumps(kept)
 
     def wandb_config(self, keys: list[str] | None = None) -> str:
@@ -227,7 +242,9 @@ class RunNode:
     def _sampled(self, text: str) -> list[Any]:
         spec = jsontext.loads_object(text)
         keys = spec.get("keys")
-        if keys is not None and (not isinstance(keys, list) or not all(isinstance(k, str) for k in keys)):  # pyright: ignore[reportUnknownVariableType]
+        if keys is not None and (
+            not isinstance(keys, list) or not all(isinstance(k, str) for k in keys)
+        ):  # pyright: ignore[reportUnknownVariableType]
             raise BadRequestError("'keys' of a sampled history must be a list of names.")
         high = _number(spec.get("maxStep"), math.inf)
         found = self._context.store.rows.sample(
@@ -268,7 +285,10 @@ class RunNode:
         return files.count(self._context.reader, self.row["id"])
 
     def files(
-        self, names: list[str] | None = None, after: str | None = None, first: int | None = None,
+        self,
+        names: list[str] | None = None,
+        after: str | None = None,
+        first: int | None = None,
         pattern: str | None = None,
     ) -> Page:
         """Files of the run."""
