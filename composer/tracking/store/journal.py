@@ -142,7 +142,7 @@ class Journal:
                         if number != self.segments[-1]:
                             raise TrackingError(
                                 f"{self.path(number)} is damaged at byte {offset}. "
-                                f"Restore it from a backup, or run `composer track doctor --salvage`."
+                                f"Restore it from a backup."
                             )
                         return
                     at = offset + _RECORD.size
