@@ -10,7 +10,7 @@ import wandb
 
 where = os.environ["WANDB_DIR"]
 run = wandb.init(
-    project="everything",
+    project=sys.argv[1],
     name="first",
     config={"lr": 0.1, "nested": {"a": [1, 2]}},
     tags=["b", "a"],
@@ -55,7 +55,7 @@ run.log_artifact(artifact("one"), aliases=["best"]).wait()
 run.log_artifact(artifact("two")).wait()
 run.log_artifact(artifact("two"), aliases=["again"]).wait()
 run.use_artifact("data:best").wait()
-run.link_artifact(run.use_artifact("data:v1"), "everything/chosen")
+run.link_artifact(run.use_artifact("data:v1"), f"{sys.argv[1]}/chosen")
 run.alert("Careful", "something happened", level=wandb.AlertLevel.WARN)
 run.summary["own"] = 12
 run.finish()

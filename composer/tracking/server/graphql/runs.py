@@ -246,12 +246,15 @@ class RunNode:
             not isinstance(keys, list) or not all(isinstance(k, str) for k in keys)
         ):  # pyright: ignore[reportUnknownVariableType]
             raise BadRequestError("'keys' of a sampled history must be a list of names.")
+        low = _number(spec.get("minStep"), -math.inf)
         high = _number(spec.get("maxStep"), math.inf)
+        count = _samples(spec.get("samples"))
+        # New clients mean `maxStep` to be part of a page; old ones ask for one step more than a
+        # page holds, and mean the step after it.
+        past = high if high - low == count else math.nextafter(high, math.inf)
         found = self._context.store.rows.sample(
-            self._context.reader, self.row["id"], HISTORY, _samples(spec.get("samples")), keys,  # pyright: ignore[reportUnknownArgumentType]
-            low=_number(spec.get("minStep"), -math.inf),
-            high=math.nextafter(high, math.inf),
-        )  # fmt: skip
+            self._context.reader, self.row["id"], HISTORY, count, keys, low=low, high=past
+        )
         return jsontext.finite(found)
 
     def parquet_history(self, live_keys: list[str] | None = None) -> dict[str, Any]:
