@@ -30,7 +30,9 @@ def select_runs(reader: Reader, project_id: int, text: str | None, order: str | 
         names = {row["id"]: row["name"] for row in users.everyone(reader)}
         rows = [row for row in rows if keep(_lookup(row, names))]
     for key, is_falling in reversed(filters.parse_order(order)):
-        rows.sort(key=lambda row: filters.sort_key(_lookup(row, {})(key)), reverse=is_falling)
+        rows.sort(
+            key=lambda row: (filters.sort_key(_lookup(row, {})(key)), row["id"]), reverse=is_falling
+        )
     return rows
 
 
