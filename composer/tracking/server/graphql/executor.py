@@ -259,7 +259,9 @@ def _resolve_type(value: Any, *_args: Any) -> str:
 
 def _error(error: GraphQLError) -> dict[str, Any]:
     cause = error.original_error
-    if cause is not None and not isinstance(cause, RefusedError):
+    if error.path is None or isinstance(cause, GraphQLError):
+        message = error.message  # The document or its variables are at fault.
+    elif cause is not None and not isinstance(cause, RefusedError):
         log.error("a GraphQL field failed", exc_info=cause)
         message = "internal error; see the server's log"
     else:
