@@ -36,6 +36,14 @@ class Column:
 
     values: list[Any]
     present: list[int] | None = None
+    _types: set[type] | None = None
+
+    @property
+    def types(self) -> set[type]:
+        """Types of the values. Found once: call it only when the values are all there."""
+        if self._types is None:
+            self._types = set(map(type, self.values))
+        return self._types
 
     def dense(self, num_rows: int) -> list[Any]:
         """One entry per row, None where the row lacks the key."""
@@ -89,7 +97,7 @@ def encode(columns: Mapping[int, Column], num_rows: int) -> bytes:
     """
     parts = [_HEAD.pack(num_rows, len(columns))]
     for key_id, column in columns.items():
-        kind, flags, body = _encode_values(column.values)
+        kind, flags, body = _encode_values(column.values, column.types)
         if column.present is not None:
             body = _bitmap(column.present, num_rows) + body
             flags |= _SPARSE
@@ -97,8 +105,7 @@ def encode(columns: Mapping[int, Column], num_rows: int) -> bytes:
     return b"".join(parts)
 
 
-def _encode_values(values: list[Any]) -> tuple[int, int, bytes]:
-    types = set(map(type, values))
+def _encode_values(values: list[Any], types: set[type]) -> tuple[int, int, bytes]:
     if types == {float}:
         return DOUBLE, 0, _little(array("d", values))
     if types == {int}:

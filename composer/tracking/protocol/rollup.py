@@ -60,8 +60,8 @@ def summarise(index: int, values: Sequence[float]) -> Block:
         total = math.fsum(values)
     except (OverflowError, ValueError):
         total = math.inf
-    if math.isfinite(total):
-        return Block(index, float(min(values)), float(max(values)), total, len(values))
+    if total - total == 0.0:  # Finite, and so is every value.
+        return Block(index, min(values), max(values), total, len(values), 0, 0, 0)
     good = [value for value in values if math.isfinite(value)]
     nans = sum(1 for value in values if value != value)
     plus = sum(1 for value in values if value == math.inf)
@@ -69,7 +69,7 @@ def summarise(index: int, values: Sequence[float]) -> Block:
     if not good:
         return Block(index, math.nan, math.nan, 0.0, 0, nans, plus, minus)
     return Block(
-        index, float(min(good)), float(max(good)), _sum(good), len(good), nans, plus, minus
+        index, min(good), max(good), _sum(good), len(good), nans, plus, minus
     )
 
 
@@ -105,13 +105,23 @@ def pack(blocks: Iterable[Block]) -> bytes:
     return b"".join(_ENTRY.pack(*block) for block in blocks)
 
 
+def pack_one(block: Block) -> bytes:
+    """Write one block as bytes."""
+    return _ENTRY.pack(*block)
+
+
 def unpack(data: bytes) -> list[Block]:
     """Read what `pack` wrote."""
     return [Block._make(each) for each in _ENTRY.iter_unpack(data)]
 
 
-def numbers(values: Iterable[Any]) -> list[float]:
+def numbers(values: list[Any]) -> list[float]:
     """The numbers among ``values``, as doubles; huge integers become infinite rather than fail."""
+    if set(map(type, values)) == {int}:
+        try:
+            return list(map(float, values))
+        except OverflowError:
+            pass
     found: list[float] = []
     for value in values:
         if type(value) is float:

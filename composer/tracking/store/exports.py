@@ -48,10 +48,10 @@ class Exports:
         kinds: dict[str, int] = {}
         for _, columns in self._rows.columns(reader, run["id"], HISTORY):
             for name, column in columns.items():
-                types = set(map(type, column.values))
+                types = column.types
                 if len(types) != 1:
                     return None
-                kind = _KINDS.get(types.pop())
+                kind = _KINDS.get(next(iter(types)))
                 if kind is None or kinds.setdefault(name, kind) != kind or _is_big(kind, column):
                     return None
         return sorted(kinds.items())

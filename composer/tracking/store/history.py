@@ -41,9 +41,9 @@ class Stats:
         self.is_monotonic = True
         self.last: Any = None
 
-    def add(self, values: list[Any], sign: int = 1) -> bool:
+    def add(self, column: Column, sign: int = 1) -> bool:
         """Count values (or, with ``sign`` -1, take them back); whether all are numbers."""
-        types = set(map(type, values))
+        types, values = column.types, column.values
         if types <= {int, float}:
             self.num_numbers += sign * len(values)
         else:
@@ -180,7 +180,7 @@ class HistoryIndex:
             stats = state.stats.get(series_id)
             if stats is None:
                 stats = state.stats[series_id] = Stats()
-            if stats.add(column.values):
+            if stats.add(column):
                 stats.follow(column.values)
             else:
                 stats.is_monotonic = False
@@ -201,7 +201,11 @@ class HistoryIndex:
                 column.dense(num_rows) if column else [None] * num_rows
             )
             if full:
-                self._roll_series(state, series_id, base, values, full, changed)
+                # A dense column's types are known; only what came before it may differ.
+                types = set(map(type, old)) if old else set[type]()
+                types |= column.types if column and column.present is None else {type(None)}
+                is_plain = types == {float}
+                self._roll_series(state, series_id, base, values, full, changed, is_plain)
             if full < total and any(value is not None for value in values[full:]):
                 tail[series_id] = values[full:]
         state.tail, state.tail_rows = tail, total - full
@@ -217,20 +221,15 @@ class HistoryIndex:
         values: list[Any],
         full: int,
         changed: set[tuple[int, int]],
+        is_plain: bool,
     ) -> None:
-        is_plain = set(map(type, values)) == {float}
         first = base >> FIRST_LEVEL
         for offset in range(0, full, BLOCK_ROWS):
             block = values[offset : offset + BLOCK_ROWS]
             found: list[float] = block if is_plain else rollup.numbers(block)
             if found:
-                self._push(
-                    state,
-                    series_id,
-                    0,
-                    rollup.summarise(first + offset // BLOCK_ROWS, found),
-                    changed,
-                )
+                index = first + offset // BLOCK_ROWS
+                self._push(state, series_id, 0, rollup.summarise(index, found), changed)
 
     def _push(
         self,
@@ -241,21 +240,24 @@ class HistoryIndex:
         changed: set[tuple[int, int]],
     ) -> None:
         """Put a finished block on its page and among those waiting for the next level."""
+        index = block[0]
         if depth + 1 < len(LEVELS):
-            waiting = state.pending.setdefault((series_id, depth), [])
-            parent = block.index // FAN
-            if waiting and waiting[0].index // FAN != parent:
+            waiting = state.pending.get((series_id, depth))
+            if waiting is not None and waiting[0][0] // FAN != index // FAN:
                 self._promote(state, series_id, depth, changed)
-                waiting = state.pending.setdefault((series_id, depth), [])
-            waiting.append(block)
+                waiting = None
+            if waiting is None:
+                state.pending[series_id, depth] = [block]
+            else:
+                waiting.append(block)
         key = (series_id, LEVELS[depth])
-        number, data = state.pages.get(key, (-1, bytearray()))
-        if block.index // PAGE_BLOCKS != number:
-            if key in changed:
-                self._save_page(key, number, data)
-            number, data = block.index // PAGE_BLOCKS, bytearray()
-            state.pages[key] = (number, data)
-        data += rollup.pack((block,))
+        page = state.pages.get(key)
+        number = index // PAGE_BLOCKS
+        if page is None or page[0] != number:
+            if page is not None and key in changed:
+                self._save_page(key, *page)
+            page = state.pages[key] = (number, bytearray())
+        page[1].extend(rollup.pack_one(block))
         changed.add(key)
 
     def _promote(
@@ -361,7 +363,7 @@ class HistoryIndex:
         for series_id, column in dropped.items():
             stats = state.stats.get(series_id)
             if stats is not None:
-                stats.add(column.values, -1)
+                stats.add(column, -1)
                 stats.last = kept[series_id].values[-1] if series_id in kept else None
                 self._db.execute(
                     "INSERT OR REPLACE INTO series_stats VALUES (?,?,?,?,?,?,?)",

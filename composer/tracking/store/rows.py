@@ -173,7 +173,9 @@ def _sorted(rows: list[dict[str, Any]]) -> list[list[tuple[str, Any]]]:
 def _has_huge(column: Column) -> bool:
     """Whether a fast reader may have turned an integer beyond 64 bits into a double."""
     values = column.values
-    if set(map(type, values)) != {float}:
+    if column.types != {float}:
+        if float not in column.types:
+            return False
         return any(
             type(value) is float and abs(value) >= _HUGE and value - value == 0 for value in values
         )
