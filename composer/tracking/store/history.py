@@ -202,7 +202,8 @@ class HistoryIndex:
             )
             if full:
                 # A dense column's types are known; only what came before it may differ.
-                types = set(map(type, old)) if old else set[type]()
+                before = old if old is not None else [None] * state.tail_rows
+                types: set[type] = set(map(type, before))
                 types |= column.types if column and column.present is None else {type(None)}
                 is_plain = types == {float}
                 self._roll_series(state, series_id, base, values, full, changed, is_plain)
