@@ -1,8 +1,8 @@
 """Measures the tracker: a real client's run, a load generator, large projects, disk per number.
 
 Run: python benchmarks/tracking.py [sdk|load|read|large|all]. Prints one line per measurement; the
-targets stand beside them. Server figures are of the server's process: CPU is the difference over the
-work, memory the resident set at its highest.
+targets stand beside them. Server figures are of the server's process: CPU is the difference over
+the work, memory the resident set at its highest.
 """
 
 import argparse
@@ -36,7 +36,9 @@ import time, wandb, json, sys
 api = wandb.Api()
 run = api.run("local/bench/" + sys.argv[1])
 run.history(samples=10, pandas=False)
-start = time.perf_counter(); n = len(run.history(pandas=False)); history = time.perf_counter() - start
+start = time.perf_counter()
+n = len(run.history(pandas=False))
+history = time.perf_counter() - start
 start = time.perf_counter(); m = len(list(run.scan_history())); scan = time.perf_counter() - start
 print(json.dumps([history, n, scan, m]))
 """
@@ -58,7 +60,9 @@ class Server:
         assert found is not None
         self.url, self.key = found[1], found[2]
         self.ps = psutil.Process(self.process.pid)
-        self.auth = {"Authorization": "Basic " + base64.b64encode(f"api:{self.key}".encode()).decode()}
+        self.auth = {
+            "Authorization": "Basic " + base64.b64encode(f"api:{self.key}".encode()).decode()
+        }
 
     def cpu_s(self) -> float:
         times = self.ps.cpu_times()
@@ -77,22 +81,34 @@ class Server:
         import os
 
         return os.environ | {
-            "WANDB_BASE_URL": self.url, "WANDB_API_KEY": self.key, "WANDB_DIR": str(self.home),
-            "WANDB_CACHE_DIR": str(self.home / "cache"), "WANDB_CONFIG_DIR": str(self.home / "config"),
-            "WANDB_DATA_DIR": str(self.home / "data"), "WANDB_SILENT": "true",
-        }  # fmt: skip
+            "WANDB_BASE_URL": self.url,
+            "WANDB_API_KEY": self.key,
+            "WANDB_DIR": str(self.home),
+            "WANDB_CACHE_DIR": str(self.home / "cache"),
+            "WANDB_CONFIG_DIR": str(self.home / "config"),
+            "WANDB_DATA_DIR": str(self.home / "data"),
+            "WANDB_SILENT": "true",
+        }
 
     def client(self, script: str, *words: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-c", script, *words], env=self.environment(), capture_output=True,
-            text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", script, *words],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.strip().splitlines()[-1]
 
     def make_run(self, client: httpx.Client, project: str, name: str) -> None:
-        query = "mutation M($p: String, $n: String) {upsertBucket(input: {modelName: $p, name: $n}) {bucket {id}}}"
+        query = (
+            "mutation M($p: String, $n: String) {upsertBucket(input: {modelName: $p, "
+            "name: $n}) {bucket {id}}}"
+        )
         answer = client.post(
-            self.url + "/graphql", json={"query": query, "variables": {"p": project, "n": name}}, headers=self.auth
+            self.url + "/graphql",
+            json={"query": query, "variables": {"p": project, "n": name}},
+            headers=self.auth,
         )
         answer.raise_for_status()
 
@@ -109,9 +125,15 @@ def body(start: int, count: int, keys: int = 10) -> bytes:
     content = []
     for i in range(start, start + count):
         row: dict[str, Any] = {f"m{k}": random.random() for k in range(keys)}
-        row |= {"_step": i, "_timestamp": 1.7e9 + i + random.random(), "_runtime": i + random.random()}
+        row |= {
+            "_step": i,
+            "_timestamp": 1.7e9 + i + random.random(),
+            "_runtime": i + random.random(),
+        }
         content.append(json.dumps(row))
-    return json.dumps({"files": {"wandb-history.jsonl": {"offset": start, "content": content}}}).encode()
+    return json.dumps(
+        {"files": {"wandb-history.jsonl": {"offset": start, "content": content}}}
+    ).encode()
 
 
 def sdk() -> None:
@@ -131,7 +153,9 @@ def sdk() -> None:
     server.stop()
 
 
-async def _load(server: Server, num_runs: int, seconds: float, rows_per_post: int, first: int) -> tuple[float, list[float]]:
+async def _load(
+    server: Server, num_runs: int, seconds: float, rows_per_post: int, first: int
+) -> tuple[float, list[float]]:
     bodies = [body(i * rows_per_post, rows_per_post) for i in range(60)]
     times: list[float] = []
     count = 0
@@ -149,7 +173,8 @@ async def _load(server: Server, num_runs: int, seconds: float, rows_per_post: in
             start = time.perf_counter()
             head = (
                 f"POST /files/local/load/{name}/file_stream HTTP/1.1\r\nHost: {host}:{port}\r\n"
-                f"Authorization: {server.auth['Authorization']}\r\nContent-Length: {len(data)}\r\n\r\n"
+                f"Authorization: {server.auth['Authorization']}\r\nContent-Length: "
+                f"{len(data)}\r\n\r\n"
             )
             writer.write(head.encode() + data)
             answer = await reader.readuntil(b"\r\n\r\n")
@@ -190,19 +215,31 @@ def large(num_runs: int, num_points: int, num_long: int) -> None:
         for i in range(num_runs):
             server.make_run(client, "many", f"r{i}")
             for part in data:
-                client.post(f"{server.url}/files/local/many/r{i}/file_stream", content=part, headers=server.auth)
-        print(f"{num_runs} x {num_points} posted in {time.perf_counter() - start:.0f} s", flush=True)
+                client.post(
+                    f"{server.url}/files/local/many/r{i}/file_stream",
+                    content=part,
+                    headers=server.auth,
+                )
+        print(
+            f"{num_runs} x {num_points} posted in {time.perf_counter() - start:.0f} s", flush=True
+        )
         numbers = num_runs * num_points * (keys + 2)
         report("disk per stored number", server.disk_bytes() / numbers, "bytes", "<= 24")
         server.make_run(client, "long", "r")
         for at in range(0, num_long, 20000):
-            client.post(f"{server.url}/files/local/long/r/file_stream", content=body(at, 20000, 1), headers=server.auth)
+            client.post(
+                f"{server.url}/files/local/long/r/file_stream",
+                content=body(at, 20000, 1),
+                headers=server.auth,
+            )
         _read(server, client, num_runs, num_points, num_long)
     report("memory at its highest", server.peak_mb(), "MB", "< 500")
     server.stop()
 
 
-def _read(server: Server, client: httpx.Client, num_runs: int, num_points: int, num_long: int) -> None:
+def _read(
+    server: Server, client: httpx.Client, num_runs: int, num_points: int, num_long: int
+) -> None:
     def timed(what: str, path: str, target: str) -> None:
         times = []
         for _ in range(5):
@@ -210,14 +247,27 @@ def _read(server: Server, client: httpx.Client, num_runs: int, num_points: int, 
             answer = client.get(server.url + path, headers=server.auth)
             answer.raise_for_status()
             times.append(time.perf_counter() - start)
-        report(f"{what} ({len(answer.content) / 1e3:.0f} kB)", 1000 * statistics.median(times), "ms", target)
+        report(
+            f"{what} ({len(answer.content) / 1e3:.0f} kB)",
+            1000 * statistics.median(times),
+            "ms",
+            target,
+        )
 
     timed(f"listing of {num_runs} runs", "/api/runs?entity=local&project=many&limit=1000", "< 300")
     names = ",".join(f"r{i}" for i in range(min(20, num_runs)))
     chart = f"/api/chart?entity=local&project=many&runs={names}&key=m0&points=800"
     timed("chart of 20 runs, everything", chart, "< 300")
-    timed("chart of 20 runs, a tenth", f"{chart}&low={num_points * 0.4}&high={num_points * 0.5}", "< 300")
-    timed("chart of 20 runs, a hundredth", f"{chart}&low={num_points * 0.4}&high={num_points * 0.41}", "< 300")
+    timed(
+        "chart of 20 runs, a tenth",
+        f"{chart}&low={num_points * 0.4}&high={num_points * 0.5}",
+        "< 300",
+    )
+    timed(
+        "chart of 20 runs, a hundredth",
+        f"{chart}&low={num_points * 0.4}&high={num_points * 0.41}",
+        "< 300",
+    )
     one = "/api/chart?entity=local&project=long&runs=r&key=m0&points=800"
     for share in (1, 0.1, 0.001, 0.00005):
         span = f"&low={num_long * 0.3}&high={num_long * (0.3 + share * 0.7)}" if share < 1 else ""

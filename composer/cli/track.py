@@ -42,9 +42,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_folder(parser: argparse.ArgumentParser) -> None:
     default = os.environ.get("COMPOSER_TRACKER_FOLDER", DEFAULT_FOLDER)
     parser.add_argument(
-        "--folder", type=lambda text: Path(text).expanduser(), default=Path(default).expanduser(),
+        "--folder",
+        type=lambda text: Path(text).expanduser(),
+        default=Path(default).expanduser(),
         help="where everything is kept (default: %(default)s)",
-    )  # fmt: skip
+    )
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -79,10 +81,15 @@ def _serve(arguments: argparse.Namespace) -> int:
     from composer.tracking.server.serve import serve
 
     options = ServerOptions(
-        folder=arguments.folder, host=arguments.host, port=arguments.port, public_url=arguments.public_url,
-        allowed_hosts=tuple(arguments.allowed_host), require_key=arguments.require_key,
-        watch=tuple(arguments.watch), crash_after_s=arguments.crash_after,
-    )  # fmt: skip
+        folder=arguments.folder,
+        host=arguments.host,
+        port=arguments.port,
+        public_url=arguments.public_url,
+        allowed_hosts=tuple(arguments.allowed_host),
+        require_key=arguments.require_key,
+        watch=tuple(arguments.watch),
+        crash_after_s=arguments.crash_after,
+    )
     serve(options, _announce)
     return 0
 
@@ -177,7 +184,8 @@ def _ls(arguments: argparse.Namespace) -> int:
             every = [row["id"] for row in users.visible_entities(reader, admin)]
             for row in runs.list_projects(reader, every):
                 print(
-                    f"{row['entity_name']}/{row['name']}\t{row['num_runs']} runs\t{row['last_run_at'] or ''}"
+                    f"{row['entity_name']}/{row['name']}\t{row['num_runs']} "
+                    f"runs\t{row['last_run_at'] or ''}"
                 )
             return 0
         for row in runs.in_project(reader, _project(reader, arguments.project)["id"]):
@@ -271,7 +279,9 @@ def _user(arguments: argparse.Namespace) -> int:
             with store.reading() as reader:
                 for row in users.everyone(reader):
                     print(
-                        f"{row['name']}\t{'admin' if row['is_admin'] else 'user'}\t{row['created_at']}"
+                        "\t".join(
+                            (row["name"], "admin" if row["is_admin"] else "user", row["created_at"])
+                        )
                     )
         elif arguments.action == "add":
             key = arguments.key or ids.make_key()

@@ -1,4 +1,4 @@
-"""A tracking server and dashboard that the real wandb SDK logs to. No torch, no account, one folder."""
+"""A tracking server that the real wandb SDK logs to. No torch, no account, one folder."""
 
 from composer._lazy import attach
 

@@ -15,11 +15,15 @@ pytest.importorskip("wandb", reason="the real client is what is tested here")
 
 Seen = dict[str, Any]
 # Interpreters with other versions of the client, as `name=path` separated by colons.
-OTHERS = dict(each.split("=", 1) for each in os.environ.get("COMPOSER_WANDB_PYTHONS", "").split(":") if each)
+OTHERS = dict(
+    each.split("=", 1) for each in os.environ.get("COMPOSER_WANDB_PYTHONS", "").split(":") if each
+)
 
 
 @pytest.fixture(scope="module", params=["this", *OTHERS])
-def seen(request: pytest.FixtureRequest, tracker: Tracker, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(
+    request: pytest.FixtureRequest, tracker: Tracker, tmp_path_factory: pytest.TempPathFactory
+) -> Seen:
     python = OTHERS.get(request.param, sys.executable)
     home = tmp_path_factory.mktemp("client")
     project = f"everything-{request.param}"
@@ -72,7 +76,13 @@ def test_the_summary_keeps_what_define_metric_asked_for(seen: Seen) -> None:
 def test_files_and_media_come_back(seen: Seen) -> None:
     assert seen["note"] == "note"
     names = seen["files"]
-    assert {"config.yaml", "wandb-metadata.json", "wandb-summary.json", "requirements.txt", "note.txt"} <= set(names)
+    assert {
+        "config.yaml",
+        "wandb-metadata.json",
+        "wandb-summary.json",
+        "requirements.txt",
+        "note.txt",
+    } <= set(names)
     assert any(name.startswith("media/images/") for name in names)
     assert any(name.startswith("media/html/") for name in names)
 
@@ -107,10 +117,14 @@ def test_a_table_comes_back(seen: Seen) -> None:
 
 
 def test_the_console_is_kept(seen: Seen, tracker: Tracker) -> None:
-    status, found = tracker.ask(f"/api/run/logs?entity=local&project={seen['project']}&run={seen['id']}")
+    status, found = tracker.ask(
+        f"/api/run/logs?entity=local&project={seen['project']}&run={seen['id']}"
+    )
     assert status == 200
     assert any("a line of output" in line["line"] for line in found["lines"])
-    assert any("an error line" in line["line"] and line["level"] == "error" for line in found["lines"])
+    assert any(
+        "an error line" in line["line"] and line["level"] == "error" for line in found["lines"]
+    )
 
 
 def test_an_alert_is_kept(seen: Seen, tracker: Tracker) -> None:
@@ -119,7 +133,9 @@ def test_an_alert_is_kept(seen: Seen, tracker: Tracker) -> None:
 
 
 def test_logged_html_cannot_run_scripts(seen: Seen, tracker: Tracker) -> None:
-    _, found = tracker.ask(f"/api/run/files?entity=local&project={seen['project']}&run={seen['id']}")
+    _, found = tracker.ask(
+        f"/api/run/files?entity=local&project={seen['project']}&run={seen['id']}"
+    )
     url = next(each["url"] for each in found if each["name"].endswith(".html"))
     import urllib.request
 
@@ -131,7 +147,7 @@ def test_logged_html_cannot_run_scripts(seen: Seen, tracker: Tracker) -> None:
 
 def test_manifests_do_not_tell_of_the_uploaders_machine(seen: Seen, tracker: Tracker) -> None:
     answer = tracker.graphql(
-        "query Q($p: String) {project(name: $p) {artifact(name: \"data:v0\") "
+        'query Q($p: String) {project(name: $p) {artifact(name: "data:v0") '
         "{currentManifest {file {directUrl}}}}}",
         p=seen["project"],
     )

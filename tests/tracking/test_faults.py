@@ -88,7 +88,8 @@ def test_what_was_acknowledged_survives_sigkill_and_is_there_once(tmp_path: Path
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files, as Linux does")
 def test_a_full_disk_makes_clients_try_again_and_spoils_nothing(tmp_path: Path) -> None:
-    # A child of its own, since a limit cannot be raised again. Writing beyond it fails like a full disk.
+    # A child of its own, since a limit cannot be raised again. Writing beyond it fails like a
+    # full disk.
     script = f"""
 import json, resource, signal, sys
 sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
@@ -97,7 +98,9 @@ from tests.tracking.test_faults import fill
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 fill(Path({str(tmp_path)!r}))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["refused"] is True

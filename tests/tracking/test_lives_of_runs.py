@@ -1,4 +1,4 @@
-"""What becomes of runs: resumed, rewound, forked, edited, stopped, crashed, logged without a network."""
+"""What becomes of runs: resumed, rewound, forked, edited, stopped, crashed, offline."""
 
 import json
 import subprocess
@@ -14,7 +14,9 @@ pytest.importorskip("wandb", reason="the real client is what is tested here")
 
 
 @pytest.mark.parametrize("how", ["allow", "must"])
-def test_a_resumed_run_goes_on_after_its_last_step(tracker: Tracker, tmp_path: Path, how: str) -> None:
+def test_a_resumed_run_goes_on_after_its_last_step(
+    tracker: Tracker, tmp_path: Path, how: str
+) -> None:
     found = tracker.client("life.py", tmp_path, "resume", f"resume-{how}", how)
     assert found["start"] == 5
     assert found["rows"] == [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4], [5, 100], [6, 101], [7, 102]]
@@ -70,15 +72,20 @@ def test_runs_can_be_filtered_and_ordered(tracker: Tracker, tmp_path: Path) -> N
     assert "filter" in found["projects"]
 
 
-def test_an_offline_run_can_be_synced_twice_without_doubling(tracker: Tracker, tmp_path: Path) -> None:
+def test_an_offline_run_can_be_synced_twice_without_doubling(
+    tracker: Tracker, tmp_path: Path
+) -> None:
     folder = tracker.client("life.py", tmp_path, "offline", "synced")["dir"]
     for _ in range(2):
         for marker in Path(folder).glob("*.synced"):
             marker.unlink()
         subprocess.run(
             [sys.executable, "-m", "wandb", "sync", folder],
-            env=tracker.environment(tmp_path), check=True, capture_output=True, timeout=60,
-        )  # fmt: skip
+            env=tracker.environment(tmp_path),
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
     _, found = tracker.ask("/api/run?entity=local&project=synced&run=o")
     assert found["history_lines"] == 20
     assert found["state"] == "finished"
@@ -91,9 +98,13 @@ def test_a_run_written_offline_is_seen_while_it_is_written(tmp_path: Path) -> No
     watching = Tracker(tmp_path / "store", "--watch", str(home))
     client = subprocess.Popen(
         [sys.executable, str(CLIENTS / "life.py"), "live", "watched"],
-        env=watching.environment(home), cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=watching.environment(home),
+        cwd=home,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     assert client.stdout is not None
     assert client.stdin is not None
     try:
@@ -126,9 +137,12 @@ def test_a_run_can_be_stopped_from_the_page(tracker: Tracker, tmp_path: Path) ->
     tmp_path.mkdir(exist_ok=True)
     client = subprocess.Popen(
         [sys.executable, str(CLIENTS / "life.py"), "stop", "stopping"],
-        env=tracker.environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        env=tracker.environment(tmp_path),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     _until(tracker, lambda run: run["history_lines"] > 0, "s", "stopping")
     status, _ = tracker.ask("/api/run/stop", {"entity": "local", "project": "stopping", "run": "s"})
     assert status == 200

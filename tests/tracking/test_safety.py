@@ -12,16 +12,39 @@ from tests.tracking.tracker import Tracker, lines
 
 hostile = st.one_of(
     st.text(max_size=40),
-    st.sampled_from(["..", "../../etc/passwd", "%2e%2e", "\0", "a/b", "'; DROP TABLE runs;--", "<img src=x>", "x" * 300, "\ud800"]),
+    st.sampled_from(
+        [
+            "..",
+            "../../etc/passwd",
+            "%2e%2e",
+            "\0",
+            "a/b",
+            "'; DROP TABLE runs;--",
+            "<img src=x>",
+            "x" * 300,
+            "\ud800",
+        ]
+    ),
 )
 values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.integers(min_value=2**63, max_value=2**200), hostile),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.integers(min_value=2**63, max_value=2**200),
+        hostile,
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 often = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)  # fmt: skip
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 def _quote(text: str) -> str:
@@ -42,7 +65,13 @@ def test_any_file_stream_body_is_answered_without_failing(tracker: Tracker, valu
     assert status < 500
 
 
-@given(offset=values, content=values, name=st.sampled_from(["wandb-history.jsonl", "wandb-events.jsonl", "output.log", "wandb-summary.json"]))
+@given(
+    offset=values,
+    content=values,
+    name=st.sampled_from(
+        ["wandb-history.jsonl", "wandb-events.jsonl", "output.log", "wandb-summary.json"]
+    ),
+)
 @often
 def test_any_lines_are_answered_without_failing(tracker: Tracker, offset, content, name) -> None:
     tracker.make_run("fuzz", "lines")
@@ -56,9 +85,17 @@ def test_any_rows_are_stored_and_read_back_without_failing(tracker: Tracker, row
     name = f"rows{abs(hash(repr(rows)))}"
     tracker.make_run("fuzz", name)
     content = [json.dumps(row) for row in rows]
-    assert tracker.post("fuzz", name, _text({"files": {"wandb-history.jsonl": {"offset": 0, "content": content}}}))[0] == 200
+    assert (
+        tracker.post(
+            "fuzz",
+            name,
+            _text({"files": {"wandb-history.jsonl": {"offset": 0, "content": content}}}),
+        )[0]
+        == 200
+    )
     answer = tracker.graphql(
-        "query Q($r: String!) {project(name: \"fuzz\") {run(name: $r) {historyLineCount history historyKeys sampledHistory(specs: [\"{}\"])}}}",
+        'query Q($r: String!) {project(name: "fuzz") {run(name: $r) {historyLineCount '
+        'history historyKeys sampledHistory(specs: ["{}"])}}}',
         r=name,
     )
     run = answer["data"]["project"]["run"]
@@ -70,35 +107,75 @@ def test_any_rows_are_stored_and_read_back_without_failing(tracker: Tracker, row
 @often
 def test_any_names_in_paths_are_answered_without_failing(tracker: Tracker, names) -> None:
     entity, project, run = map(_quote, names)
-    for path in (f"/files/{entity}/{project}/{run}/file_stream", f"/{entity}/{project}/runs/{run}", f"/ui/{entity}/{project}",
-                 f"/api/run?entity={entity}&project={project}&run={run}", f"/download/{entity}/{project}", f"/upload/{run}",
-                 f"/artifacts/{entity}/{project}", f"/api/chart?entity=local&project=fuzz&key={entity}&low={project}&points={run}",
-                 f"/api/runs?entity=local&project=fuzz&filters={entity}&order={project}"):  # fmt: skip
-        method = "POST" if path.startswith("/files") else "PUT" if path.startswith("/upload") else "GET"
+    for path in (
+        f"/files/{entity}/{project}/{run}/file_stream",
+        f"/{entity}/{project}/runs/{run}",
+        f"/ui/{entity}/{project}",
+        f"/api/run?entity={entity}&project={project}&run={run}",
+        f"/download/{entity}/{project}",
+        f"/upload/{run}",
+        f"/artifacts/{entity}/{project}",
+        f"/api/chart?entity=local&project=fuzz&key={entity}&low={project}&points={run}",
+        f"/api/runs?entity=local&project=fuzz&filters={entity}&order={project}",
+    ):
+        method = (
+            "POST" if path.startswith("/files") else "PUT" if path.startswith("/upload") else "GET"
+        )
         status, _ = tracker.ask(path, b"{}" if method != "GET" else None, method=method)
         assert status < 500, path
 
 
-@given(fields=st.dictionaries(st.sampled_from(["name", "modelName", "entityName", "config", "tags", "summaryMetrics", "state", "id", "displayName", "notes"]), values, max_size=5))
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(
+            [
+                "name",
+                "modelName",
+                "entityName",
+                "config",
+                "tags",
+                "summaryMetrics",
+                "state",
+                "id",
+                "displayName",
+                "notes",
+            ]
+        ),
+        values,
+        max_size=5,
+    )
+)
 @often
 def test_any_upsert_is_answered_without_failing(tracker: Tracker, fields) -> None:
-    body = {"query": "mutation M($i: UpsertBucketInput!) {upsertBucket(input: $i) {bucket {id}}}", "variables": {"i": fields}}
+    body = {
+        "query": "mutation M($i: UpsertBucketInput!) {upsertBucket(input: $i) {bucket {id}}}",
+        "variables": {"i": fields},
+    }
     status, answer = tracker.ask("/graphql", _text(body))
     assert status < 500
     assert "internal error" not in json.dumps(answer)
 
 
-@given(filters=st.dictionaries(st.sampled_from(["$and", "$or", "$not", "config.x", "state", "tags", "$regex", "name"]), values, max_size=3))
+@given(
+    filters=st.dictionaries(
+        st.sampled_from(["$and", "$or", "$not", "config.x", "state", "tags", "$regex", "name"]),
+        values,
+        max_size=3,
+    )
+)
 @often
 def test_any_filter_is_answered_without_failing(tracker: Tracker, filters) -> None:
     answer = tracker.graphql(
-        "query Q($f: JSONString) {project(name: \"fuzz\") {runs(filters: $f, order: \"+config.x\") {edges {node {id}}}}}",
+        'query Q($f: JSONString) {project(name: "fuzz") {runs(filters: $f, order: '
+        '"+config.x") {edges {node {id}}}}}',
         f=json.dumps(filters),
     )
     assert "internal error" not in json.dumps(answer)
 
 
-@given(document=st.text(alphabet=string.ascii_letters + "{}()$:!@ \"", max_size=60), variables=values)
+@given(
+    document=st.text(alphabet=string.ascii_letters + '{}()$:!@ "', max_size=60), variables=values
+)
 @often
 def test_any_document_is_answered_without_failing(tracker: Tracker, document, variables) -> None:
     status, _ = tracker.ask("/graphql", _text({"query": document, "variables": variables}))
@@ -109,7 +186,8 @@ def test_any_document_is_answered_without_failing(tracker: Tracker, document, va
 def test_file_names_cannot_leave_the_run(tracker: Tracker, path: str) -> None:
     tracker.make_run("safety", "files")
     answer = tracker.graphql(
-        "mutation M($f: [String!]!) {createRunFiles(input: {projectName: \"safety\", runName: \"files\", files: $f}) {files {uploadUrl}}}",
+        'mutation M($f: [String!]!) {createRunFiles(input: {projectName: "safety", runName: '
+        '"files", files: $f}) {files {uploadUrl}}}',
         f=[path],
     )
     assert "not allowed" in answer["errors"][0]["message"]
@@ -121,7 +199,9 @@ def test_a_zip_bomb_is_refused(tracker: Tracker) -> None:
     tracker.make_run("safety", "bomb")
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(b" " * 1_000_000) for _ in range(200)) + packer.flush()
-    status, _ = tracker.ask("/files/local/safety/bomb/file_stream", bomb, headers={"Content-Encoding": "gzip"})
+    status, _ = tracker.ask(
+        "/files/local/safety/bomb/file_stream", bomb, headers={"Content-Encoding": "gzip"}
+    )
     assert status == 413
 
 
@@ -130,7 +210,9 @@ def test_gzip_bodies_are_read(tracker: Tracker) -> None:
 
     tracker.make_run("safety", "zipped")
     body = gzip.compress(json.dumps(lines(0, 3)).encode())
-    status, _ = tracker.ask("/files/local/safety/zipped/file_stream", body, headers={"Content-Encoding": "gzip"})
+    status, _ = tracker.ask(
+        "/files/local/safety/zipped/file_stream", body, headers={"Content-Encoding": "gzip"}
+    )
     assert status == 200
 
 
@@ -141,14 +223,16 @@ def test_a_rebound_host_name_is_refused(tracker: Tracker, host: str) -> None:
 
 def test_a_request_from_another_site_is_refused(tracker: Tracker) -> None:
     body = {"entity": "local", "project": "p", "run": "r"}
-    status, _ = tracker.ask("/api/run/delete", body, key=None, headers={"Origin": "http://evil.example"})
+    status, _ = tracker.ask(
+        "/api/run/delete", body, key=None, headers={"Origin": "http://evil.example"}
+    )
     assert status == 403
 
 
 def test_a_wrong_key_is_nobody_even_on_this_machine(tracker: Tracker) -> None:
     status, answer = tracker.ask("/graphql", {"query": "query V {viewer {username}}"}, key="0" * 40)
     assert (status, answer["data"]["viewer"]) == (200, None)
-    assert tracker.ask("/graphql", {"query": "{project(name: \"p\") {id}}"}, key="0" * 40)[0] == 401
+    assert tracker.ask("/graphql", {"query": '{project(name: "p") {id}}'}, key="0" * 40)[0] == 401
 
 
 def test_a_forged_address_is_refused(tracker: Tracker) -> None:
@@ -182,10 +266,17 @@ def test_a_new_key_has_forty_hexadecimal_characters(two_users) -> None:
 def test_users_see_only_their_own_entity(two_users) -> None:
     tracker, key = two_users
     opaque = tracker.make_run("mine", "r")
-    assert tracker.graphql("{project(name: \"mine\", entityName: \"local\") {id}}", key=key)["data"]["project"] is None
+    assert (
+        tracker.graphql('{project(name: "mine", entityName: "local") {id}}', key=key)["data"][
+            "project"
+        ]
+        is None
+    )
     assert tracker.ask("/files/local/mine/r/file_stream", lines(0, 1), key=key)[0] == 404
     assert tracker.ask("/api/run?entity=local&project=mine&run=r", key=key)[0] == 404
-    answer = tracker.graphql("mutation M($i: ID!) {deleteRun(input: {id: $i}) {success}}", key=key, i=opaque)
+    answer = tracker.graphql(
+        "mutation M($i: ID!) {deleteRun(input: {id: $i}) {success}}", key=key, i=opaque
+    )
     assert "does not exist" in answer["errors"][0]["message"]
     assert tracker.ask("/api/projects", key=key)[1] == []
 
@@ -217,4 +308,8 @@ def test_it_runs_behind_a_proxy_under_a_path(tmp_path: Path) -> None:
 def _port(tracker: Tracker) -> int:
     import psutil
 
-    return next(c.laddr.port for c in psutil.Process(tracker.process.pid).net_connections() if c.status == "LISTEN")
+    return next(
+        c.laddr.port
+        for c in psutil.Process(tracker.process.pid).net_connections()
+        if c.status == "LISTEN"
+    )

@@ -84,6 +84,7 @@ class Tracker:
             capture_output=True,
             text=True,
             timeout=timeout,
+            check=False,
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         return json.loads(done.stdout.strip().splitlines()[-1])

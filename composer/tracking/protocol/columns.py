@@ -1,8 +1,8 @@
 """Rows of a run as columns, and columns as bytes: what the journal and the index store.
 
-A chunk holds some consecutive rows. Each key is one column with its own encoding, chosen so that what
-was logged comes back to the bit: doubles stay doubles, integers integers, everything else JSON. A row
-that lacks a key is told apart from one that holds ``null``.
+A chunk holds some consecutive rows. Each key is one column with its own encoding, chosen so that
+what was logged comes back to the bit: doubles stay doubles, integers integers, everything else
+JSON. A row that lacks a key is told apart from one that holds ``null``.
 """
 
 import struct

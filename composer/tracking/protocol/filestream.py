@@ -1,6 +1,7 @@
 """The body of a file-stream post: rows, console lines and the end of a run.
 
-Nothing is trusted: members of the wrong type are refused with a reason, unknown members are ignored.
+Nothing is trusted: members of the wrong type are refused with a reason, unknown members are
+ignored.
 """
 
 from dataclasses import dataclass, field

@@ -1,9 +1,11 @@
 """The MongoDB dialect in which clients filter and order runs.
 
-A filter becomes a function of a run's values. Values of ``config`` and ``summary_metrics`` are looked up
-by whole key first, then along dots. Patterns are searched with a bound on what they may cost.
+A filter becomes a function of a run's values. Values of ``config`` and ``summary_metrics`` are
+looked up by whole key first, then along dots. Patterns are searched with a bound on what they may
+cost.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -65,7 +67,8 @@ def _condition(key: str, value: Any, depth: int) -> Predicate:
         return lambda look: not inner(look)
     if key.startswith("$"):
         raise BadRequestError(
-            f"unknown operator {key[:40]!r}. Known: {', '.join(sorted(_OPERATORS))}, $and, $or, $nor, $not."
+            f"unknown operator {key[:40]!r}. Known: {', '.join(sorted(_OPERATORS))}, $and, "
+            "$or, $nor, $not."
         )
     test = _test(value, depth)
     return lambda look: test(look(key))
@@ -166,8 +169,7 @@ def dig(values: Mapping[str, Any], path: str) -> Any:
 def parse_order(text: str | None) -> list[tuple[str, bool]]:
     """Read an order such as ``-created_at,+config.lr``: keys, and whether each falls."""
     keys: list[tuple[str, bool]] = []
-    for part in (text or "").split(","):
-        part = part.strip()
+    for part in map(str.strip, (text or "").split(",")):
         if part:
             keys.append((part.lstrip("+-"), part.startswith("-")))
     return keys[:8]
@@ -178,5 +180,5 @@ def sort_key(value: Any) -> tuple[int, Any]:
     if value is MISSING or value is None:
         return 0, 0
     if isinstance(value, (int, float)):
-        return (1, value) if value == value else (0, 1)
+        return (0, 1) if math.isnan(value) else (1, value)
     return (2, value) if isinstance(value, str) else (3, jsontext.dumps(value))

@@ -1,7 +1,7 @@
 """Keys, opaque ids and the names people give to things.
 
-Keys have 40 hexadecimal characters, the one shape every client version accepts; keys given by hand may
-be longer. Opaque ids are base64 of ``Kind:number``, since clients decode the ids of artifacts.
+Keys have 40 hexadecimal characters, the one shape every client version accepts; keys given by hand
+may be longer. Opaque ids are base64 of ``Kind:number``, since clients decode the ids of artifacts.
 """
 
 import base64
@@ -32,7 +32,8 @@ def check_key(key: str) -> str:
     """
     if not _KEY.fullmatch(key):
         raise BadRequestError(
-            f"a key of {len(key)} characters cannot be used: give 40 to 256 letters, digits, '_' or '-'. "
+            f"a key of {len(key)} characters cannot be used: give 40 to 256 letters, "
+            "digits, '_' or '-'. "
             f"Clients before 0.22 need exactly 40."
         )
     return key
@@ -71,21 +72,23 @@ def check_entity_name(name: str) -> str:
     """
     if not _ENTITY.fullmatch(name):
         raise BadRequestError(
-            f"entity name {name[:80]!r} is not allowed: use 1 to 64 letters, digits, '_', '.' or '-', "
+            f"entity name {name[:80]!r} is not allowed: use 1 to 64 letters, digits, '_', "
+            "'.' or '-', "
             f"starting with a letter or digit."
         )
     return name
 
 
 def check_project_name(name: str) -> str:
-    """Check a project's name as wandb does: up to 128 characters, none of ``/\\#?%:``.
+    """Check a project's name as wandb does: up to 128 characters, none of ``/#?%:`` or a backslash.
 
     Raises:
         BadRequestError: the name is not allowed.
     """
     if not name.strip() or len(name) > 128 or _FORBIDDEN_IN_PROJECT & set(name):
         raise BadRequestError(
-            f"project name {name[:80]!r} is not allowed: use 1 to 128 characters, none of / \\ # ? % :"
+            f"project name {name[:80]!r} is not allowed: use 1 to 128 characters, none of / "
+            "\\ # ? % :"
         )
     return name
 

@@ -1,8 +1,8 @@
-"""JSON as wandb clients write it: strict where it can be, with bare ``NaN`` and ``Infinity`` where they are.
+"""JSON as wandb clients write it, with bare ``NaN`` and ``Infinity``.
 
-`loads` is fast for strict text and falls back to a tolerant reader for the dialect, for integers that do
-not fit 64 bits and for lone surrogates. `dumps` writes the dialect, `dumps_strict` never does: numbers
-that JSON lacks become the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+`loads` is fast for strict text and falls back to a tolerant reader for the dialect, for integers
+that do not fit 64 bits and for lone surrogates. `dumps` writes the dialect, `dumps_strict` never
+does: numbers that JSON lacks become the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
 """
 
 import json
@@ -132,7 +132,7 @@ def _lines_slow(lines: list[str]) -> list[dict[str, Any]]:
 
 
 def loads_lines(lines: list[str]) -> list[dict[str, Any]]:
-    """Read one object per line; a line that is none becomes ``{}``, so that line numbers stay right."""
+    """Read one object per line; a line that is none becomes ``{}`` and keeps its number."""
     if _orjson is None:
         return _lines_slow(lines)
     decode: Callable[[str], Any] = _orjson.loads

@@ -1,8 +1,8 @@
 """The log that a wandb client writes on its own disk, and what its records say.
 
-The file is a LevelDB log: blocks of 32 KiB, records with checksum, length and type, split over blocks
-where they do not fit. It can be read while it grows: `LogReader` returns the records that are complete
-and goes on from there the next time.
+The file is a LevelDB log: blocks of 32 KiB, records with checksum, length and type, split over
+blocks where they do not fit. It can be read while it grows: `LogReader` returns the records that
+are complete and goes on from there the next time.
 """
 
 import struct
@@ -118,8 +118,16 @@ def gather(records: list[bytes]) -> Batch:
     """
     batch = Batch()
     readers = {
-        2: _history, 3: _summary, 5: _config, 7: _stats, 10: _alert, 12: _metric, 13: _output, 17: _run, 18: _exit,
-    }  # fmt: skip
+        2: _history,
+        3: _summary,
+        5: _config,
+        7: _stats,
+        10: _alert,
+        12: _metric,
+        13: _output,
+        17: _run,
+        18: _exit,
+    }
     for record in records:
         for number, value in wire.fields(record):
             if number in readers and isinstance(value, memoryview):

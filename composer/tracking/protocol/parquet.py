@@ -1,8 +1,8 @@
 """A small writer of Parquet: flat columns, plain encoding, no compression.
 
-It writes what a run's rows need and what every reader understands, and saves the server from loading a
-library of 60 MB for it. Format: https://parquet.apache.org/docs/file-format/ (Thrift compact protocol
-for headers and footer).
+It writes what a run's rows need and what every reader understands, and saves the server from
+loading a library of 60 MB for it. Format: https://parquet.apache.org/docs/file-format/ (Thrift
+compact protocol for headers and footer).
 """
 
 import struct
@@ -79,7 +79,8 @@ class ParquetWriter:
 
     Args:
         write: takes bytes, in order.
-        columns: name and type (`BOOLEAN`, `INT64`, `DOUBLE` or `TEXT`) of each column; all optional.
+        columns: name and type (`BOOLEAN`, `INT64`, `DOUBLE` or `TEXT`) of each column; all
+            optional.
     """
 
     def __init__(self, write: Callable[[bytes], Any], columns: Sequence[tuple[str, int]]) -> None:

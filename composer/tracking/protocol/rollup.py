@@ -1,8 +1,9 @@
 """Blocks of rows boiled down to minimum, maximum, mean and count.
 
-Rows are grouped by line number in blocks of ``2**level``. Stored levels start at 64 rows and grow by a
-factor of eight; every power of two between is the union of at most four stored blocks. Numbers that are
-not finite are counted apart, so that a chart can show them and an average is not spoilt by them.
+Rows are grouped by line number in blocks of ``2**level``. Stored levels start at 64 rows and grow
+by a factor of eight; every power of two between is the union of at most four stored blocks. Numbers
+that are not finite are counted apart, so that a chart can show them and an average is not spoilt by
+them.
 """
 
 import math
@@ -20,7 +21,7 @@ FAN: Final = 1 << LEVEL_STEP
 _ENTRY: Final = struct.Struct("<IdddIIII")
 
 
-class Block(NamedTuple):
+class Block(NamedTuple):  # pyright: ignore[reportIncompatibleMethodOverride]
     """What is kept of one block of one key.
 
     Attributes:
@@ -63,14 +64,12 @@ def summarise(index: int, values: Sequence[float]) -> Block:
     if total - total == 0.0:  # Finite, and so is every value.
         return Block(index, min(values), max(values), total, len(values), 0, 0, 0)
     good = [value for value in values if math.isfinite(value)]
-    nans = sum(1 for value in values if value != value)
+    nans = sum(map(math.isnan, values))
     plus = sum(1 for value in values if value == math.inf)
     minus = len(values) - len(good) - nans - plus
     if not good:
         return Block(index, math.nan, math.nan, 0.0, 0, nans, plus, minus)
-    return Block(
-        index, min(good), max(good), _sum(good), len(good), nans, plus, minus
-    )
+    return Block(index, min(good), max(good), _sum(good), len(good), nans, plus, minus)
 
 
 def _sum(values: Sequence[float]) -> float:
@@ -96,7 +95,7 @@ def merge(index: int, blocks: Iterable[Block]) -> Block:
         plus += block.plus
         minus += block.minus
     if not math.isfinite(total):
-        total = math.copysign(1.7976931348623157e308, total if total == total else 1.0)
+        total = math.copysign(1.7976931348623157e308, 1.0 if math.isnan(total) else total)
     return Block(index, low, high, total, count, nans, plus, minus)
 
 

@@ -36,8 +36,8 @@ def identify(
 ) -> Row | None:
     """The user behind a request; None if there is none.
 
-    A wrong key is never waved through. Without any key, a server that only this machine reaches and that
-    has one user takes that user, unless keys are required.
+    A wrong key is never waved through. Without any key, a server that only this machine reaches and
+    that has one user takes that user, unless keys are required.
 
     Raises:
         ForbiddenError: the browser says that another site made it send this.

@@ -1,7 +1,7 @@
 """Notices runs whose process has fallen silent.
 
-Times are of the monotonic clock, so that a clock set back or forth crashes nobody. A server that has just
-started gives every run the full time to be heard of again.
+Times are of the monotonic clock, so that a clock set back or forth crashes nobody. A server that
+has just started gives every run the full time to be heard of again.
 """
 
 import time

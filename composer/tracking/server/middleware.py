@@ -1,7 +1,7 @@
 """What happens to every request before an endpoint sees it, and to every answer after.
 
-Host names are checked against DNS rebinding, the proxy's path prefix is taken off, and strict headers are
-put on.
+Host names are checked against DNS rebinding, the proxy's path prefix is taken off, and strict
+headers are put on.
 """
 
 import logging
@@ -15,7 +15,8 @@ from composer.tracking.server.options import ServerOptions
 log = logging.getLogger(__name__)
 
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; "
     "media-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS: Final = (
@@ -87,8 +88,8 @@ def _without_port(host: str) -> str:
 def _allowed_hosts(options: ServerOptions) -> set[str] | None:
     """Names to answer to; None answers to all.
 
-    A server that others can reach is open to any name, unless names are given: its requests need keys,
-    which a rebound page does not have.
+    A server that others can reach is open to any name, unless names are given: its requests need
+    keys, which a rebound page does not have.
     """
     given = {each.lower() for each in options.allowed_hosts}
     if options.public_url is not None:

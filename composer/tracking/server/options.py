@@ -15,7 +15,8 @@ class ServerOptions:
         folder: where everything is kept.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        public_url: the address as others see it, e.g. ``https://ml.example.org/track`` behind a proxy.
+        public_url: the address as others see it, e.g. ``https://ml.example.org/track`` behind a
+            proxy.
         allowed_hosts: further host names to answer to.
         require_key: ask for a key even from this machine.
         watch: folders with runs written offline, read while they are written.

@@ -33,7 +33,8 @@ def serve(options: ServerOptions, announce: Callable[[str, str | None, bool], No
 
     Args:
         options: the settings.
-        announce: told the address, the first user's key if it is known, and whether keys are needed.
+        announce: told the address, the first user's key if it is known, and whether keys are
+            needed.
 
     Raises:
         TrackingError: the folder is in use or the address is taken.
@@ -63,7 +64,8 @@ def _listen(options: ServerOptions) -> socket.socket:
     except OSError as error:
         listener.close()
         raise TrackingError(
-            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Give another --port, or stop what uses it."
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Give "
+            "another --port, or stop what uses it."
         ) from None
     listener.listen(512)
     return listener
@@ -86,9 +88,18 @@ async def _run(store: Store, options: ServerOptions, listener: socket.socket) ->
     anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
     app = build_app(store, options)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", server_header=False, date_header=True,
-        timeout_keep_alive=75, timeout_graceful_shutdown=5, proxy_headers=True, limit_concurrency=None, ws="none",
-    )  # fmt: skip
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+        proxy_headers=True,
+        limit_concurrency=None,
+        ws="none",
+    )
     server = _Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -91,10 +91,11 @@ async def read_body(request: Request, limit: int) -> bytes:
     unzip = zlib.decompressobj(31) if kind == "gzip" else None
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
+    async for sent in request.stream():
+        part = sent
         if unzip is not None:
             try:
-                part = unzip.decompress(part, limit + 1 - size)
+                part = unzip.decompress(sent, limit + 1 - size)
             except zlib.error as error:
                 raise BadRequestError(f"the body is not gzip: {error}") from None
         size += len(part)
@@ -123,7 +124,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def guarded(endpoint: Endpoint) -> Endpoint:
-    """Turn refusals into answers that clients understand, and anything unforeseen into a logged 500."""
+    """Turn refusals, and a disk that fails, into answers that clients understand."""
 
     async def run(request: Request) -> Response:
         try:

@@ -1,7 +1,8 @@
 """Bytes in and out: ``PUT /upload/{token}`` and ``GET /download/{token}/{name}``.
 
-The token is all the proof these requests carry. Contents are served so that nothing in them can run in
-the dashboard's origin: sandboxed, never sniffed, and as a download unless they are plainly harmless.
+The token is all the proof these requests carry. Contents are served so that nothing in them can run
+in the dashboard's origin: sandboxed, never sniffed, and as a download unless they are plainly
+harmless.
 """
 
 import base64
@@ -135,11 +136,17 @@ def contents(store: Store, sha256: str, name: str) -> Response:
         raise MissingError("the contents of this file are not on the server.")
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return FileResponse(
-        path, media_type=kind, filename=name,
+        path,
+        media_type=kind,
+        filename=name,
         content_disposition_type="inline" if kind in _INLINE else "attachment",
-        headers={"Content-Security-Policy": _SANDBOX, "X-Content-Type-Options": "nosniff",
-                 "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "private, max-age=86400"},
-    )  # fmt: skip
+        headers={
+            "Content-Security-Policy": _SANDBOX,
+            "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "private, max-age=86400",
+        },
+    )
 
 
 def _parquet(store: Store, run_id: int) -> Path:
@@ -152,7 +159,7 @@ def _parquet(store: Store, run_id: int) -> Path:
 
 
 async def artifact_file(request: Request) -> Response:
-    """Give an artifact's file by the MD5 of its contents: what clients try when an address failed."""
+    """Give an artifact's file by its MD5: what clients try when an address failed."""
     shared = services(request)
     names = request.path_params
     try:

@@ -1,7 +1,7 @@
 """Addresses handed to clients, which prove by themselves what they allow.
 
-Clients send no key when they put or get a file, so each such address carries signed claims: what may be
-done with which thing, and until when.
+Clients send no key when they put or get a file, so each such address carries signed claims: what
+may be done with which thing, and until when.
 """
 
 import base64

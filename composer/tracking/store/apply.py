@@ -32,7 +32,10 @@ class Applier:
         self.history = HistoryIndex(connection, journal)
         self._columns = {table: column_names(table) for table in ROW_TABLES}
         self._inserts = {
-            table: f"INSERT OR REPLACE INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})"
+            table: (
+                f"INSERT OR REPLACE INTO {table} ({','.join(names)}) VALUES "
+                f"({','.join('?' * len(names))})"
+            )
             for table, names in self._columns.items()
         }
         self.next_id = 1

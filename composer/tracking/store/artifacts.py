@@ -48,7 +48,8 @@ def _name(name: Any) -> str:
         or set("/:\\\0") & set(name)
     ):
         raise BadRequestError(
-            f"artifact name or type {str(name)[:80]!r} is not allowed: 1 to {_MAX_NAME} characters, none of / : \\"
+            f"artifact name or type {str(name)[:80]!r} is not allowed: 1 to {_MAX_NAME} "
+            "characters, none of / : \\"
         )
     return name
 
@@ -59,15 +60,30 @@ def _begin(
     run = runs.find(tx, project["id"], args["runName"]) if args.get("runName") else None
     tags = [each["tagName"] for each in args.get("tags") or []]
     number = tx.put(
-        "artifacts", collection_id=collection["id"], state="PENDING", version=None,
-        digest=args.get("digest") or "", algorithm=args.get("digestAlgorithm") or "MANIFEST_MD5",
-        description=args.get("description"), metadata=args.get("metadata"), size=0, file_count=0,
-        run_id=run["id"] if run else None, user_id=user["id"], history_step=args.get("historyStep"),
-        client_id=args.get("clientID"), sequence_client_id=args.get("sequenceClientID"),
-        distributed_id=args.get("distributedID"), base_id=None, tags=jsontext.dumps(tags),
-        wanted_aliases=jsontext.dumps(wanted), ttl=args.get("ttlDurationSeconds"),
-        commit_hash=secrets.token_hex(10), created_at=now(), updated_at=now(),
-    )  # fmt: skip
+        "artifacts",
+        collection_id=collection["id"],
+        state="PENDING",
+        version=None,
+        digest=args.get("digest") or "",
+        algorithm=args.get("digestAlgorithm") or "MANIFEST_MD5",
+        description=args.get("description"),
+        metadata=args.get("metadata"),
+        size=0,
+        file_count=0,
+        run_id=run["id"] if run else None,
+        user_id=user["id"],
+        history_step=args.get("historyStep"),
+        client_id=args.get("clientID"),
+        sequence_client_id=args.get("sequenceClientID"),
+        distributed_id=args.get("distributedID"),
+        base_id=None,
+        tags=jsontext.dumps(tags),
+        wanted_aliases=jsontext.dumps(wanted),
+        ttl=args.get("ttlDurationSeconds"),
+        commit_hash=secrets.token_hex(10),
+        created_at=now(),
+        updated_at=now(),
+    )
     return get_row(tx, number)
 
 
@@ -75,9 +91,11 @@ def _by_distributed_id(tx: Tx, collection: Row, distributed_id: str | None) -> R
     if not distributed_id:
         return None
     return tx.one(
-        "SELECT * FROM artifacts WHERE distributed_id = ? AND collection_id = ? AND state = 'PENDING'",
-        distributed_id, collection["id"],
-    )  # fmt: skip
+        "SELECT * FROM artifacts WHERE distributed_id = ? AND collection_id = ? AND state = "
+        "'PENDING'",
+        distributed_id,
+        collection["id"],
+    )
 
 
 def _same_digest(tx: Tx, collection: Row, args: dict[str, Any]) -> Row | None:
@@ -85,8 +103,10 @@ def _same_digest(tx: Tx, collection: Row, args: dict[str, Any]) -> Row | None:
         return None
     return tx.one(
         "SELECT * FROM artifacts WHERE collection_id = ? AND digest = ? AND state = 'COMMITTED' "
-        "ORDER BY version DESC LIMIT 1", collection["id"], args["digest"],
-    )  # fmt: skip
+        "ORDER BY version DESC LIMIT 1",
+        collection["id"],
+        args["digest"],
+    )
 
 
 def ensure_type(tx: Tx, project_id: int, name: str) -> Row:
@@ -117,15 +137,24 @@ def ensure_collection(tx: Tx, project_id: int, kind: Row, name: str, form: str) 
     found = find_collection(tx, project_id, name)
     if found is None:
         tx.put(
-            "collections", project_id=project_id, type_id=kind["id"], name=name, kind=form, description=None,
-            tags="[]", created_at=now(), updated_at=now(), next_version=0,
-        )  # fmt: skip
+            "collections",
+            project_id=project_id,
+            type_id=kind["id"],
+            name=name,
+            kind=form,
+            description=None,
+            tags="[]",
+            created_at=now(),
+            updated_at=now(),
+            next_version=0,
+        )
         found = find_collection(tx, project_id, name)
     assert found is not None
     if found["type_id"] != kind["id"]:
         old = tx.by_id("artifact_types", found["type_id"])
         raise ConflictError(
-            f"artifact collection {name!r} holds artifacts of type {old['name'] if old else '?'!r}, "
+            f"artifact collection {name!r} holds artifacts of type "
+            f"{old['name'] if old else '?'!r}, "
             f"not {kind['name']!r}. Use another name."
         )
     if found["kind"] != form:
@@ -183,26 +212,35 @@ def get_collection(reader: Reader, user: Row, number: int) -> Row:
 def entity_id_of(reader: Reader, artifact: Row) -> int:
     """The entity that owns an artifact."""
     return reader.value(
-        "SELECT p.entity_id FROM collections c JOIN projects p ON p.id = c.project_id WHERE c.id = ?",
+        "SELECT p.entity_id FROM collections c JOIN projects p ON p.id = c.project_id WHERE "
+        "c.id = ?",
         artifact["collection_id"],
-    )  # fmt: skip
+    )
 
 
 def latest(reader: Reader, collection_id: int) -> Row | None:
     """The last committed version of a collection."""
     return reader.one(
-        "SELECT a.* FROM memberships m JOIN artifacts a ON a.id = m.artifact_id WHERE m.collection_id = ? "
-        "AND a.state = 'COMMITTED' ORDER BY m.version DESC LIMIT 1", collection_id,
-    )  # fmt: skip
+        "SELECT a.* FROM memberships m JOIN artifacts a ON a.id = m.artifact_id WHERE "
+        "m.collection_id = ? "
+        "AND a.state = 'COMMITTED' ORDER BY m.version DESC LIMIT 1",
+        collection_id,
+    )
 
 
 def by_client_id(reader: Reader, user: Row, client_id: str) -> Row | None:
     """The artifact a client knows by an id of its own: a version, or a collection's latest."""
     value = reader.value("SELECT value FROM settings WHERE name = ?", f"client:{client_id}")
-    row = reader.by_id("artifacts", int(value)) if value else reader.one(
-        "SELECT * FROM artifacts WHERE client_id = ? OR sequence_client_id = ? ORDER BY version DESC LIMIT 1",
-        client_id, client_id,
-    )  # fmt: skip
+    row = (
+        reader.by_id("artifacts", int(value))
+        if value
+        else reader.one(
+            "SELECT * FROM artifacts WHERE client_id = ? OR sequence_client_id = ? ORDER BY "
+            "version DESC LIMIT 1",
+            client_id,
+            client_id,
+        )
+    )
     if row is None:
         return None
     try:
@@ -225,17 +263,29 @@ def put_manifest(tx: Tx, artifact: Row, args: dict[str, Any]) -> Row:
     kind = args.get("type") or "FULL"
     name = args.get("name") or "wandb_manifest.json"
     base = args.get("_base")
-    old = tx.by_id("manifests", args["_id"]) if args.get("_id") else tx.one(
-        "SELECT * FROM manifests WHERE artifact_id = ? AND name = ? AND kind = ? AND kind != 'PATCH'",
-        artifact["id"], name, kind,
-    )  # fmt: skip
+    old = (
+        tx.by_id("manifests", args["_id"])
+        if args.get("_id")
+        else tx.one(
+            "SELECT * FROM manifests WHERE artifact_id = ? AND name = ? AND kind = ? AND "
+            "kind != 'PATCH'",
+            artifact["id"],
+            name,
+            kind,
+        )
+    )
     if old is not None:
         tx.set("manifests", old["id"], digest=args.get("digest") or old["digest"], base_id=base)
         return tx.by_id("manifests", old["id"]) or old
     number = tx.put(
-        "manifests", artifact_id=artifact["id"], kind=kind, name=name, digest=args.get("digest") or "",
-        base_id=base, sha256=None,
-    )  # fmt: skip
+        "manifests",
+        artifact_id=artifact["id"],
+        kind=kind,
+        name=name,
+        digest=args.get("digest") or "",
+        base_id=base,
+        sha256=None,
+    )
     row = tx.by_id("manifests", number)
     assert row is not None
     return row
@@ -245,8 +295,9 @@ def manifest_of(reader: Reader, artifact_id: int) -> Row | None:
     """The manifest of an artifact whose contents have come; the full one first."""
     return reader.one(
         "SELECT * FROM manifests WHERE artifact_id = ? AND sha256 IS NOT NULL "
-        "ORDER BY kind != 'FULL', id DESC LIMIT 1", artifact_id,
-    )  # fmt: skip
+        "ORDER BY kind != 'FULL', id DESC LIMIT 1",
+        artifact_id,
+    )
 
 
 def has_content(reader: Reader, entity_id: int, md5: str) -> Row | None:
@@ -285,13 +336,22 @@ def commit(tx: Tx, blobs: BlobStore, artifact: Row) -> Row:
     version = collection["next_version"] or 0
     tx.set("collections", collection["id"], next_version=version + 1, updated_at=now())
     tx.set(
-        "artifacts", artifact["id"], state="COMMITTED", version=version, digest=digest,
-        size=manifest.size_of(entries), file_count=len(entries), updated_at=now(),
-    )  # fmt: skip
+        "artifacts",
+        artifact["id"],
+        state="COMMITTED",
+        version=version,
+        digest=digest,
+        size=manifest.size_of(entries),
+        file_count=len(entries),
+        updated_at=now(),
+    )
     tx.put(
-        "memberships", collection_id=collection["id"], artifact_id=artifact["id"], version=version,
+        "memberships",
+        collection_id=collection["id"],
+        artifact_id=artifact["id"],
+        version=version,
         created_at=now(),
-    )  # fmt: skip
+    )
     for alias in ["latest", *jsontext.loads(artifact["wanted_aliases"] or "[]")]:
         set_alias(tx, collection["id"], artifact["id"], alias)
     tx.announce(kind="artifact", artifact=artifact["id"])
@@ -320,9 +380,14 @@ def _full_manifest(tx: Tx, blobs: BlobStore, artifact: Row) -> tuple[Row, manife
         entries |= manifest.read(blobs.read(row["sha256"]))
     blob = blobs.put(manifest.write(entries))
     tx.put(
-        "manifests", artifact_id=artifact["id"], kind="FULL", name="wandb_manifest.json", digest="",
-        base_id=None, sha256=blob.sha256,
-    )  # fmt: skip
+        "manifests",
+        artifact_id=artifact["id"],
+        kind="FULL",
+        name="wandb_manifest.json",
+        digest="",
+        base_id=None,
+        sha256=blob.sha256,
+    )
     return rows[0], entries
 
 
@@ -354,8 +419,10 @@ def remove_alias(tx: Tx, collection_id: int, artifact_id: int, alias: str) -> No
     """Take an alias away from a version, if it has it."""
     for row in tx.all(
         "SELECT id FROM aliases WHERE collection_id = ? AND artifact_id = ? AND alias = ?",
-        collection_id, artifact_id, alias,
-    ):  # fmt: skip
+        collection_id,
+        artifact_id,
+        alias,
+    ):
         tx.delete("aliases", row["id"])
 
 
@@ -380,11 +447,17 @@ def member(reader: Reader, collection_id: int, alias: str) -> Row | None:
         )
     return reader.one(
         "SELECT m.* FROM memberships m JOIN aliases a ON a.collection_id = m.collection_id AND "
-        "a.artifact_id = m.artifact_id WHERE m.collection_id = ? AND a.alias = ?", collection_id, alias,
+        "a.artifact_id = m.artifact_id WHERE m.collection_id = ? AND a.alias = ?",
+        collection_id,
+        alias,
     ) or reader.one(
-        "SELECT m.* FROM memberships m JOIN artifacts a ON a.id = m.artifact_id WHERE m.collection_id = ? "
-        "AND (a.digest = ? OR a.commit_hash = ?) ORDER BY m.version DESC", collection_id, alias, alias,
-    )  # fmt: skip
+        "SELECT m.* FROM memberships m JOIN artifacts a ON a.id = m.artifact_id WHERE "
+        "m.collection_id = ? "
+        "AND (a.digest = ? OR a.commit_hash = ?) ORDER BY m.version DESC",
+        collection_id,
+        alias,
+        alias,
+    )
 
 
 def members(reader: Reader, collection_id: int) -> list[Row]:
@@ -421,9 +494,12 @@ def link(tx: Tx, artifact: Row, project: Row, name: str, wanted: list[str]) -> R
         version = target["next_version"] or 0
         tx.set("collections", target["id"], next_version=version + 1, updated_at=now())
         number = tx.put(
-            "memberships", collection_id=target["id"], artifact_id=artifact["id"], version=version,
+            "memberships",
+            collection_id=target["id"],
+            artifact_id=artifact["id"],
+            version=version,
             created_at=now(),
-        )  # fmt: skip
+        )
         found = tx.by_id("memberships", number)
     for alias in ["latest", *wanted]:
         set_alias(tx, target["id"], artifact["id"], alias)
@@ -477,7 +553,8 @@ def delete(tx: Tx, artifact: Row, with_aliases: bool = True) -> None:
     named = [row for row in aliases(tx, artifact["id"]) if row["alias"] != "latest"]
     if named and not with_aliases:
         raise ConflictError(
-            f"cannot delete an artifact that has aliases ({', '.join(row['alias'] for row in named)}); "
+            "cannot delete an artifact that has aliases "
+            f"({', '.join(row['alias'] for row in named)}); "
             f"use artifact.delete(delete_aliases=True)."
         )
     for row in aliases(tx, artifact["id"]):
@@ -556,7 +633,8 @@ def use(tx: Tx, run: Row, artifact: Row, used_as: str | None) -> None:
 def used_by(reader: Reader, artifact_id: int) -> list[Row]:
     """Runs that use a version."""
     return reader.all(
-        "SELECT r.* FROM uses u JOIN runs r ON r.id = u.run_id WHERE u.artifact_id = ? ORDER BY u.id",
+        "SELECT r.* FROM uses u JOIN runs r ON r.id = u.run_id WHERE u.artifact_id = ? "
+        "ORDER BY u.id",
         artifact_id,
     )
 
@@ -564,7 +642,8 @@ def used_by(reader: Reader, artifact_id: int) -> list[Row]:
 def inputs_of(reader: Reader, run_id: int) -> list[Row]:
     """Versions a run uses."""
     return reader.all(
-        "SELECT a.* FROM uses u JOIN artifacts a ON a.id = u.artifact_id WHERE u.run_id = ? ORDER BY u.id",
+        "SELECT a.* FROM uses u JOIN artifacts a ON a.id = u.artifact_id WHERE u.run_id = ? "
+        "ORDER BY u.id",
         run_id,
     )
 

@@ -1,7 +1,7 @@
 """Contents of files, kept once each under their SHA-256.
 
-An upload is written to a temporary file, synced, and renamed into place; nothing refers to it before
-that. Contents nothing refers to any more are removed by ``composer track gc``.
+An upload is written to a temporary file, synced, and renamed into place; nothing refers to it
+before that. Contents nothing refers to any more are removed by ``composer track gc``.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Writes the journal anew: what is there now, without what has been replaced or deleted.
 
-A snapshot of every table and every chunk of rows is written to ``journal.new``, which then takes the place
-of ``journal``; the index is rebuilt from it. Opening a store finishes or forgets what a crash cut short: as
-long as ``journal.old`` is there, the exchange is not over.
+A snapshot of every table and every chunk of rows is written to ``journal.new``, which then takes
+the place of ``journal``; the index is rebuilt from it. Opening a store finishes or forgets what a
+crash cut short: as long as ``journal.old`` is there, the exchange is not over.
 """
 
 import os
@@ -29,11 +29,10 @@ def snapshot(reader: Reader, applier: Applier) -> Iterator[bytes]:
     """
     ops: list[Op] = [["next", applier.next_id]]
     for table in ROW_TABLES:
+        # The counts of runs follow from the rows and lines below.
+        counts = {"history_lines": 0, "event_lines": 0, "log_lines": 0} if table == "runs" else {}
         for row in reader.each(f"SELECT * FROM {table} ORDER BY id"):
-            if table == "runs":
-                # Counts follow from the rows and lines below.
-                row = {**row, "history_lines": 0, "event_lines": 0, "log_lines": 0}
-            ops.append(["put", table, row])
+            ops.append(["put", table, row | counts])
             if len(ops) >= _OPS_PER_RECORD:
                 yield encode_ops(ops)
                 ops = []

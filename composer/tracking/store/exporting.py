@@ -1,4 +1,4 @@
-"""Writing runs out: rows as Parquet (or JSON lines where a key has values of many kinds), the rest as JSON."""
+"""Writing runs out: rows as Parquet, or JSON lines where that cannot hold them."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from composer.tracking.store.store import Store
 
 
 def export_run(store: Store, reader: Reader, run: Row, target: Path, with_files: bool) -> None:
-    """Write a run into a folder: ``run.json``, ``history.parquet`` or ``.jsonl``, ``output.log``, ``files/``.
+    """Write a run into a folder: its rows, values, console and files.
 
     Args:
         store: the store.

@@ -1,4 +1,4 @@
-"""Runs as Parquet: made when first asked for, kept in a bounded cache that may be deleted at any time."""
+"""Runs as Parquet: made when first asked for, kept in a cache that may be deleted."""
 
 import os
 import secrets

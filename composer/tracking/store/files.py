@@ -20,9 +20,12 @@ def put(tx: Tx, run_id: int, path: str, blob: Blob) -> int:
     ids.check_path(path)
     old = tx.one("SELECT id FROM run_files WHERE run_id = ? AND path = ?", run_id, path)
     fields: dict[str, Any] = {
-        "sha256": blob.sha256, "md5": blob.md5, "size": blob.size, "updated_at": now(),
+        "sha256": blob.sha256,
+        "md5": blob.md5,
+        "size": blob.size,
+        "updated_at": now(),
         "mimetype": mimetypes.guess_type(path)[0] or "application/octet-stream",
-    }  # fmt: skip
+    }
     tx.announce(kind="file", run=run_id, path=path)
     if old:
         tx.set("run_files", old["id"], **fields)
@@ -54,9 +57,11 @@ def listing(
     wanted = set(names) if names else None
     matcher = _like(pattern) if pattern else None
     found = [
-        row for row in rows
-        if (wanted is None or row["path"] in wanted) and (matcher is None or matcher.fullmatch(row["path"]))
-    ]  # fmt: skip
+        row
+        for row in rows
+        if (wanted is None or row["path"] in wanted)
+        and (matcher is None or matcher.fullmatch(row["path"]))
+    ]
     return found[:limit]
 
 

@@ -1,8 +1,8 @@
 """A run's rows in the index: chunks by line number, roll-ups, and what is known of each key.
 
 Chunks either point into the journal or, once several small ones have been merged, hold their bytes.
-Everything here happens on the writer's thread, inside its transaction, both when rows arrive and when
-the index is rebuilt; the same records always give the same index.
+Everything here happens on the writer's thread, inside its transaction, both when rows arrive and
+when the index is rebuilt; the same records always give the same index.
 """
 
 import math
@@ -269,7 +269,7 @@ class HistoryIndex:
         self._push(state, series_id, depth + 1, merged, changed)
 
     def _close_levels(self, state: _Stream, num_blocks: int, changed: set[tuple[int, int]]) -> None:
-        """Promote groups of blocks whose last row has passed, also where a key had no value in it."""
+        """Promote groups of blocks whose last row has passed, with or without a value."""
         for depth in range(len(LEVELS) - 1):
             done = num_blocks >> (LEVEL_STEP * (depth + 1))
             for key in [each for each in state.pending if each[1] == depth]:
@@ -295,7 +295,8 @@ class HistoryIndex:
             return
         if len(state.small) > 1:
             rows = self._db.execute(
-                "SELECT * FROM chunks WHERE run_id = ? AND stream = ? AND first_line BETWEEN ? AND ? "
+                "SELECT * FROM chunks WHERE run_id = ? AND stream = ? AND first_line "
+                "BETWEEN ? AND ? "
                 "ORDER BY first_line",
                 (run_id, stream, state.small[0], state.small[-1]),
             ).fetchall()
@@ -358,7 +359,7 @@ class HistoryIndex:
         self._streams.pop((run_id, stream), None)
 
     def _cut_chunk(self, run_id: int, row: dict[str, Any], keep_lines: int, state: _Stream) -> None:
-        num_rows, columns = col.decode(self.chunk_bytes(row))
+        _, columns = col.decode(self.chunk_bytes(row))
         keep = max(0, keep_lines - row["first_line"])
         kept, dropped = split(columns, keep)
         for series_id, column in dropped.items():
@@ -402,7 +403,8 @@ class HistoryIndex:
     def drop_run(self, run_id: int) -> None:
         """Remove everything derived from a run's rows."""
         self._db.execute(
-            "DELETE FROM rollups WHERE series_id IN (SELECT series_id FROM series_stats WHERE run_id = ?)",
+            "DELETE FROM rollups WHERE series_id IN (SELECT series_id FROM series_stats "
+            "WHERE run_id = ?)",
             (run_id,),
         )
         for table in ("series_stats", "chunks", "logs"):
@@ -459,7 +461,8 @@ class HistoryIndex:
     def _load_page(self, series_id: int, depth: int, state: _Stream) -> None:
         level = LEVELS[depth]
         row = self._db.execute(
-            "SELECT page, data FROM rollups WHERE series_id = ? AND level = ? ORDER BY page DESC LIMIT 1",
+            "SELECT page, data FROM rollups WHERE series_id = ? AND level = ? ORDER BY page "
+            "DESC LIMIT 1",
             (series_id, level),
         ).fetchone()
         if row is None:
@@ -478,9 +481,14 @@ class HistoryIndex:
 def _stats_row(series_id: int, run_id: int, stats: Stats) -> tuple[Any, ...]:
     last = stats.last if type(stats.last) in (int, float) else None
     return (
-        series_id, run_id, stats.num_numbers, stats.num_strings, stats.num_others,
-        int(stats.is_monotonic), None if last is None else jsontext.dumps(last),
-    )  # fmt: skip
+        series_id,
+        run_id,
+        stats.num_numbers,
+        stats.num_strings,
+        stats.num_others,
+        int(stats.is_monotonic),
+        None if last is None else jsontext.dumps(last),
+    )
 
 
 def _load_stats(row: dict[str, Any]) -> Stats:
@@ -530,7 +538,7 @@ def join(chunks: list[tuple[int, dict[int, Column]]]) -> bytes:
 
 
 def split(columns: dict[int, Column], keep: int) -> tuple[dict[int, Column], dict[int, Column]]:
-    """Cut a chunk's columns before row ``keep``; the second part's offsets still count from the first."""
+    """Cut a chunk's columns before row ``keep``; offsets are left as they are."""
     kept: dict[int, Column] = {}
     dropped: dict[int, Column] = {}
     for series_id, column in columns.items():

@@ -1,4 +1,4 @@
-"""Bringing runs in: folders written offline, TensorBoard's event files, projects of a W&B server."""
+"""Bringing runs in: offline folders, TensorBoard's event files, projects of a W&B server."""
 
 import tempfile
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ def import_tensorboard(store: Store, user: Row, folder: Path, project: str) -> i
 
 
 def _tensorboard_rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """One row per step; a tag logged twice at a step keeps its last value, as TensorBoard shows it."""
+    """One row per step; a tag logged twice at a step keeps its last value."""
     by_step: dict[int, dict[str, Any]] = {}
     start: float | None = None
     for path in paths:
@@ -101,10 +101,16 @@ def _import_one(store: Store, user: Row, project: str, run: Any, with_files: boo
     rows = [dict(row) for row in run.scan_history()]
     config = {key: {"value": value} for key, value in run.config.items()}
     args = {
-        "modelName": project, "name": run.id, "displayName": run.name, "notes": run.notes, "tags": list(run.tags),
-        "groupName": run.group, "jobType": run.job_type, "config": jsontext.dumps(config),
+        "modelName": project,
+        "name": run.id,
+        "displayName": run.name,
+        "notes": run.notes,
+        "tags": list(run.tags),
+        "groupName": run.group,
+        "jobType": run.job_type,
+        "config": jsontext.dumps(config),
         "summaryMetrics": jsontext.dumps(dict(run.summary._json_dict)),
-    }  # fmt: skip
+    }
 
     def command(tx: Tx) -> int:
         number = _write(store, tx, user, args, rows)

@@ -1,7 +1,7 @@
-"""The index file: SQLite in WAL mode, one writing connection, as many reading ones as there are threads.
+"""The index file: SQLite in WAL mode, one writing connection, a reading one per thread.
 
-The index follows the journal and remembers how far it got, so it need not be synced to disk: after a
-crash the missing records are applied again.
+The index follows the journal and remembers how far it got, so it need not be synced to disk: after
+a crash the missing records are applied again.
 """
 
 import sqlite3

@@ -1,8 +1,9 @@
 """The append-only record that everything else can be rebuilt from.
 
-Segments ``00000001.log``, ``00000002.log``, ... hold records one after another: length, CRC-32, kind,
-payload. Appending a batch is one write and one ``fsync``; a batch is acknowledged only after that. A
-record cut short by a crash can only be the last one, was never acknowledged, and is dropped on opening.
+Segments ``00000001.log``, ``00000002.log``, ... hold records one after another: length, CRC-32,
+kind, payload. Appending a batch is one write and one ``fsync``; a batch is acknowledged only after
+that. A record cut short by a crash can only be the last one, was never acknowledged, and is dropped
+on opening.
 
 Two kinds of record exist: operations on rows of tables (JSON, compressed when long) and chunks of a
 run's rows (`composer.tracking.protocol.columns`), which the index reads in place.
@@ -128,7 +129,8 @@ class Journal:
         """Read records from a place on, stopping at the first one that is cut short or damaged.
 
         Raises:
-            TrackingError: a segment is not a journal or is of a newer version, or damage is followed
+            TrackingError: a segment is not a journal or is of a newer version, or damage is
+                followed
                 by a further segment, so that it cannot be a mere crash.
         """
         for number in [each for each in self.segments if each >= start.segment]:
@@ -189,7 +191,8 @@ def _check_head(head: bytes, path: Path) -> None:
     version = _HEAD.unpack(head)[1]
     if version > VERSION:
         raise TrackingError(
-            f"{path} was written by a newer version (journal format {version}, this one reads up to "
+            f"{path} was written by a newer version (journal format {version}, this one "
+            "reads up to "
             f"{VERSION}). Upgrade composer-ml to open this folder."
         )
 

@@ -15,12 +15,14 @@ def read(reader: Reader, run_id: int, start: int, stop: int) -> list[Row]:
     """Lines by number, from ``start`` up to but not including ``stop``."""
     return reader.all(
         "SELECT line, text FROM logs WHERE run_id = ? AND line >= ? AND line < ? ORDER BY line",
-        run_id, start, stop,
-    )  # fmt: skip
+        run_id,
+        start,
+        stop,
+    )
 
 
 def parse(row: Row) -> dict[str, Any]:
-    """A stored line as number, timestamp, level, label and text, whichever way the client wrote it."""
+    """A stored line as number, timestamp, level, label and text, however it was written."""
     text: str = row["text"]
     parsed: dict[str, Any] = {
         "number": row["line"],
@@ -33,9 +35,11 @@ def parse(row: Row) -> dict[str, Any]:
         value = jsontext.loads_object(text)
         if "content" in value:
             return parsed | {
-                "timestamp": value.get("ts"), "level": value.get("level"), "label": value.get("label"),
+                "timestamp": value.get("ts"),
+                "level": value.get("level"),
+                "label": value.get("label"),
                 "line": str(value["content"]),
-            }  # fmt: skip
+            }
     match = _PLAIN.fullmatch(text)
     if match:
         error, timestamp, label, line = match.groups()

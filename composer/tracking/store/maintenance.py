@@ -125,9 +125,10 @@ def collect_garbage(store: Store, older_than_s: float = YOUNG_S) -> dict[str, in
 def backup(folder: Path, target: Path) -> int:
     """Copy a store while it may be in use; returns the bytes copied.
 
-    The journal only grows, so its bytes up to a moment are a whole store as of that moment. Contents are
-    never changed once there; they are linked where the file system allows, else copied. A later backup to
-    the same place copies only what is new. To restore, use the copy as ``--folder``.
+    The journal only grows, so its bytes up to a moment are a whole store as of that moment.
+    Contents are never changed once there; they are linked where the file system allows, else
+    copied. A later backup to the same place copies only what is new. To restore, use the copy as
+    ``--folder``.
 
     Raises:
         TrackingError: the folder is no store.

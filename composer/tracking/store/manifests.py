@@ -1,4 +1,4 @@
-"""Artifact manifests that were read lately, since listing an artifact's files needs them again and again."""
+"""Artifact manifests that were read lately: listing an artifact's files needs them often."""
 
 from collections import OrderedDict
 from typing import Final

@@ -1,7 +1,8 @@
 """Reading a run's rows: whole, by step, sampled, and the blocks that a chart is drawn from.
 
-Nothing here needs more than the chunks and blocks that a question touches. A range of a chart is cut
-into the largest stored blocks that fit, with single rows at its edges, so that its extremes are exact.
+Nothing here needs more than the chunks and blocks that a question touches. A range of a chart is
+cut into the largest stored blocks that fit, with single rows at its edges, so that its extremes are
+exact.
 """
 
 import math
@@ -40,8 +41,10 @@ class Rows:
         """Per key: counts by type, whether it only rises, its last number."""
         return reader.all(
             "SELECT s.key, t.* FROM series s JOIN series_stats t ON t.series_id = s.id "
-            "WHERE s.run_id = ? AND s.stream = ? ORDER BY s.key", run_id, stream,
-        )  # fmt: skip
+            "WHERE s.run_id = ? AND s.stream = ? ORDER BY s.key",
+            run_id,
+            stream,
+        )
 
     # Rows
 
@@ -90,7 +93,7 @@ class Rows:
         keys: Sequence[str] | None = None,
         stream: int = HISTORY,
     ) -> list[dict[str, Any]]:
-        """Rows whose step is at least ``low`` and below ``high``, in line order, at most ``limit``."""
+        """Rows whose step is from ``low`` to below ``high``, in line order, at most ``limit``."""
         axis = AXIS[stream]
         wanted = None if keys is None else [*dict.fromkeys([*keys, axis])]
         rows: list[dict[str, Any]] = []
@@ -125,10 +128,13 @@ class Rows:
     ) -> list[Row]:
         # The bytes of merged chunks are read one by one: a long run's do not fit in memory at once.
         found = reader.all(
-            "SELECT rowid AS at, run_id, stream, first_line, num_rows, segment, offset, length, low, high "
+            "SELECT rowid AS at, run_id, stream, first_line, num_rows, segment, offset, "
+            "length, low, high "
             f"FROM chunks WHERE run_id = ? AND stream = ? AND {where} ORDER BY first_line",
-            run_id, stream, *arguments,
-        )  # fmt: skip
+            run_id,
+            stream,
+            *arguments,
+        )
         return [
             _LazyChunk(reader, row) if row["segment"] is None else {**row, "data": None}
             for row in found
@@ -153,8 +159,10 @@ class Rows:
         """The last row, as a list of at most one."""
         row = reader.one(
             "SELECT first_line + num_rows AS stop FROM chunks WHERE run_id = ? AND stream = ? "
-            "ORDER BY first_line DESC LIMIT 1", run_id, stream,
-        )  # fmt: skip
+            "ORDER BY first_line DESC LIMIT 1",
+            run_id,
+            stream,
+        )
         return (
             [] if row is None else self.read(reader, run_id, stream, row["stop"] - 1, row["stop"])
         )
@@ -189,9 +197,13 @@ class Rows:
             return []
         rows: list[dict[str, Any]] = []
         for _, part in self._parts(
-            reader, run_id, stream, [*asked, axis], "coalesce(high, 0) >= ? AND coalesce(low, 0) < ?",
+            reader,
+            run_id,
+            stream,
+            [*asked, axis],
+            "coalesce(high, 0) >= ? AND coalesce(low, 0) < ?",
             (max(low, -1e300), min(high, 1e300)),
-        ):  # fmt: skip
+        ):
             for row in part:
                 if (keys is None or all(key in row for key in asked)) and _within(
                     row.get(axis), low, high
@@ -297,7 +309,8 @@ class Rows:
 
         Returns:
             ``{"kind": "rows", "x": [...], "y": [...]}`` while single rows fit, else
-            ``{"kind": "blocks", "level": n, "x0", "x1", "min", "max", "mean", "count", "nan", ...}``.
+            ``{"kind": "blocks", "level": n, "x0", "x1", "min", "max", "mean", "count", "nan",
+            ...}``.
         """
         keys = self.keys(reader, run["id"], stream)
         if key not in keys or x_key not in keys:
@@ -409,9 +422,14 @@ class Rows:
     ) -> Iterator[Block]:
         low, high = first >> level, last >> level
         for row in reader.all(
-            "SELECT page, data FROM rollups WHERE series_id = ? AND level = ? AND page BETWEEN ? AND ? "
-            "ORDER BY page", series_id, level, low // PAGE_BLOCKS, max(low, high - 1) // PAGE_BLOCKS,
-        ):  # fmt: skip
+            "SELECT page, data FROM rollups WHERE series_id = ? AND level = ? AND page "
+            "BETWEEN ? AND ? "
+            "ORDER BY page",
+            series_id,
+            level,
+            low // PAGE_BLOCKS,
+            max(low, high - 1) // PAGE_BLOCKS,
+        ):
             yield from (block for block in rollup.unpack(row["data"]) if low <= block.index < high)
 
 
@@ -440,7 +458,7 @@ def spread(total: int, count: int) -> list[int]:
 
 
 def _dyadic(start: int, stop: int, depth: int) -> list[tuple[int, int, int]]:
-    """Cut a range of lines into aligned pieces: (depth of stored level or -1 for rows, first, last)."""
+    """Cut lines into aligned pieces: depth of the stored level or -1 for rows, first, last."""
     if start >= stop:
         return []
     if depth < 0:

@@ -1,8 +1,8 @@
 """Writing what clients post: rows, system metrics, console lines, summaries, the end of a run.
 
-Everything is idempotent by line number. A repeated line is skipped; a different line at an old number
-replaces it; a different *first* line means that another process started the run afresh, and drops what
-was there.
+Everything is idempotent by line number. A repeated line is skipped; a different line at an old
+number replaces it; a different *first* line means that another process started the run afresh, and
+drops what was there.
 """
 
 from typing import Any, Final
@@ -36,9 +36,9 @@ class Ingest:
         for name, stream in _STREAMS:
             if name in post.streams:
                 self.write(tx, run["id"], stream, post.streams[name])
-        if filestream.OUTPUT in post.streams:
-            if self._write_log(tx, run, post.streams[filestream.OUTPUT]):
-                changes["reset_pending"] = 0
+        output = post.streams.get(filestream.OUTPUT)
+        if output is not None and self._write_log(tx, run, output):
+            changes["reset_pending"] = 0
         if filestream.SUMMARY in post.streams and post.streams[filestream.SUMMARY].content:
             changes["summary"] = _summary(run, post.streams[filestream.SUMMARY].content[-1])
         state = _state(run, post)
@@ -144,9 +144,14 @@ class Ingest:
         tx.cut(run["id"], HISTORY, keep)
         summary = self._rows.last_values(tx, run["id"])
         tx.set(
-            "runs", run["id"], summary=jsontext.dumps(summary), state="running", heartbeat_at=now(),
-            exit_code=None, updated_at=now(),
-        )  # fmt: skip
+            "runs",
+            run["id"],
+            summary=jsontext.dumps(summary),
+            state="running",
+            heartbeat_at=now(),
+            exit_code=None,
+            updated_at=now(),
+        )
         tx.announce(kind="rows", run=run["id"], state="running", rewound=True)
         return runs.reload(tx, run["id"])
 

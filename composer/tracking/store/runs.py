@@ -15,16 +15,30 @@ from composer.tracking.store.writer import Tx
 DEFAULT_PROJECT: Final = "uncategorized"
 ACTIVE: Final = ("running", "pending", "preempting")
 _STATES: Final = {
-    "running", "pending", "preempting", "preempted", "finished", "failed", "crashed", "killed",
-}  # fmt: skip
+    "running",
+    "pending",
+    "preempting",
+    "preempted",
+    "finished",
+    "failed",
+    "crashed",
+    "killed",
+}
 _RUN_ID_CHARS: Final = string.ascii_lowercase + string.digits
 
 # Argument of an upsert -> column; text as it is.
 _TEXT_FIELDS: Final = {
-    "groupName": "grp", "jobType": "job_type", "displayName": "display_name", "notes": "notes",
-    "description": "description", "commit": "commit_hash", "host": "host", "jobProgram": "program",
-    "jobRepo": "repo", "sweep": "sweep",
-}  # fmt: skip
+    "groupName": "grp",
+    "jobType": "job_type",
+    "displayName": "display_name",
+    "notes": "notes",
+    "description": "description",
+    "commit": "commit_hash",
+    "host": "host",
+    "jobProgram": "program",
+    "jobRepo": "repo",
+    "sweep": "sweep",
+}
 
 
 def find_entity(reader: Reader, user: Row, name: str | None) -> Row:
@@ -63,8 +77,9 @@ def project_by_id(reader: Reader, number: int) -> Row:
     """
     row = reader.one(
         "SELECT p.*, e.name AS entity_name FROM projects p JOIN entities e ON e.id = p.entity_id "
-        "WHERE p.id = ?", number,
-    )  # fmt: skip
+        "WHERE p.id = ?",
+        number,
+    )
     if row is None:
         raise MissingError("the project does not exist any more.")
     return row
@@ -83,9 +98,16 @@ def ensure_project(tx: Tx, user: Row, entity_name: str | None, name: str | None)
         return found
     name = ids.check_project_name(name or DEFAULT_PROJECT)
     number = tx.put(
-        "projects", entity_id=entity["id"], name=name, description="", access="PRIVATE", views="",
-        created_at=now(), updated_at=now(), num_created=0,
-    )  # fmt: skip
+        "projects",
+        entity_id=entity["id"],
+        name=name,
+        description="",
+        access="PRIVATE",
+        views="",
+        created_at=now(),
+        updated_at=now(),
+        num_created=0,
+    )
     tx.announce(kind="project", entity=entity["name"], project=name)
     return project_by_id(tx, number)
 
@@ -94,8 +116,10 @@ def list_projects(reader: Reader, entity_ids: list[int]) -> list[Row]:
     """Projects of entities with run counts, last used first."""
     marks = ",".join("?" * len(entity_ids))
     return reader.all(
-        f"SELECT p.*, e.name AS entity_name, (SELECT count(*) FROM runs WHERE project_id = p.id) AS num_runs, "
-        f"(SELECT max(created_at) FROM runs WHERE project_id = p.id) AS last_run_at FROM projects p "
+        "SELECT p.*, e.name AS entity_name, (SELECT count(*) FROM runs WHERE project_id = "
+        "p.id) AS num_runs, "
+        "(SELECT max(created_at) FROM runs WHERE project_id = p.id) AS last_run_at FROM "
+        "projects p "
         f"JOIN entities e ON e.id = p.entity_id WHERE p.entity_id IN ({marks}) "
         f"ORDER BY coalesce(last_run_at, p.created_at) DESC, p.id DESC",
         *entity_ids,
@@ -174,11 +198,24 @@ def _insert(tx: Tx, user: Row, args: dict[str, Any]) -> Row:
     tx.set("projects", project["id"], num_created=count, updated_at=now())
     time = now()
     row: dict[str, Any] = {
-        "project_id": project["id"], "name": name, "user_id": user["id"], "state": "running",
-        "display_name": ids.invent_display_name(count), "tags": "[]", "config": "{}", "summary": "{}",
-        "created_at": time, "updated_at": time, "heartbeat_at": time, "stop_requested": 0,
-        "reset_pending": 0, "source": "sdk", "history_lines": 0, "event_lines": 0, "log_lines": 0,
-    }  # fmt: skip
+        "project_id": project["id"],
+        "name": name,
+        "user_id": user["id"],
+        "state": "running",
+        "display_name": ids.invent_display_name(count),
+        "tags": "[]",
+        "config": "{}",
+        "summary": "{}",
+        "created_at": time,
+        "updated_at": time,
+        "heartbeat_at": time,
+        "stop_requested": 0,
+        "reset_pending": 0,
+        "source": "sdk",
+        "history_lines": 0,
+        "event_lines": 0,
+        "log_lines": 0,
+    }
     number = tx.put("runs", **(row | _changes(args)))
     tx.announce(kind="run", run=number)
     return _must(tx, number)
@@ -294,9 +331,12 @@ def add_chart(tx: Tx, entity: Row, args: dict[str, Any]) -> int:
         "SELECT id FROM charts WHERE entity_id = ? AND name = ?", entity["id"], args["name"]
     )
     fields = {
-        "display_name": args.get("displayName"), "kind": args.get("type"), "access": args.get("access"),
-        "spec": args.get("spec"), "created_at": now(),
-    }  # fmt: skip
+        "display_name": args.get("displayName"),
+        "kind": args.get("type"),
+        "access": args.get("access"),
+        "spec": args.get("spec"),
+        "created_at": now(),
+    }
     if old:
         tx.set("charts", old["id"], **fields)
         return old["id"]

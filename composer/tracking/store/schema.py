@@ -1,8 +1,8 @@
 """The tables of the index. All of it can be rebuilt from the journal.
 
-`ROW_TABLES` are written through the journal's operations; `DERIVED` follow from chunks of rows. A change
-here is made by raising `INDEX_VERSION`: an index of another version is rebuilt, so that there are no
-migrations to get wrong.
+`ROW_TABLES` are written through the journal's operations; `DERIVED` follow from chunks of rows. A
+change here is made by raising `INDEX_VERSION`: an index of another version is rebuilt, so that
+there are no migrations to get wrong.
 """
 
 from typing import Final
@@ -12,38 +12,51 @@ INDEX_VERSION: Final = 1
 # Columns of every table that rows are put into; `id` is the key of each.
 ROW_TABLES: Final[dict[str, str]] = {
     "entities": "name TEXT, kind TEXT, created_at TEXT",
-    "users": "name TEXT, email TEXT, key_hash TEXT, is_admin INTEGER, entity_id INTEGER, created_at TEXT",
+    "users": (
+        "name TEXT, email TEXT, key_hash TEXT, is_admin INTEGER, entity_id INTEGER, created_at TEXT"
+    ),
     "projects": (
         "entity_id INTEGER, name TEXT, description TEXT, access TEXT, views TEXT, created_at TEXT, "
         "updated_at TEXT, num_created INTEGER"
     ),
     "runs": (
-        "project_id INTEGER, name TEXT, display_name TEXT, user_id INTEGER, state TEXT, exit_code INTEGER, "
-        "grp TEXT, job_type TEXT, sweep TEXT, program TEXT, repo TEXT, host TEXT, commit_hash TEXT, "
+        "project_id INTEGER, name TEXT, display_name TEXT, user_id INTEGER, state TEXT, "
+        "exit_code INTEGER, "
+        "grp TEXT, job_type TEXT, sweep TEXT, program TEXT, repo TEXT, host TEXT, "
+        "commit_hash TEXT, "
         "description TEXT, notes TEXT, tags TEXT, config TEXT, summary TEXT, created_at TEXT, "
         "updated_at TEXT, heartbeat_at TEXT, stop_requested INTEGER, reset_pending INTEGER, "
         "source TEXT, history_lines INTEGER, event_lines INTEGER, log_lines INTEGER"
     ),
     "series": "run_id INTEGER, stream INTEGER, key TEXT",
     "run_files": (
-        "run_id INTEGER, path TEXT, sha256 TEXT, md5 TEXT, size INTEGER, mimetype TEXT, updated_at TEXT"
+        "run_id INTEGER, path TEXT, sha256 TEXT, md5 TEXT, size INTEGER, mimetype TEXT, "
+        "updated_at TEXT"
     ),
     "alerts": "run_id INTEGER, title TEXT, text TEXT, severity TEXT, created_at TEXT",
-    "charts": "entity_id INTEGER, name TEXT, display_name TEXT, kind TEXT, access TEXT, spec TEXT, created_at TEXT",
+    "charts": (
+        "entity_id INTEGER, name TEXT, display_name TEXT, kind TEXT, access TEXT, "
+        "spec TEXT, created_at TEXT"
+    ),
     "artifact_types": "project_id INTEGER, name TEXT, description TEXT, created_at TEXT",
     "collections": (
         "project_id INTEGER, type_id INTEGER, name TEXT, kind TEXT, description TEXT, tags TEXT, "
         "created_at TEXT, updated_at TEXT, next_version INTEGER"
     ),
     "artifacts": (
-        "collection_id INTEGER, state TEXT, version INTEGER, digest TEXT, algorithm TEXT, description TEXT, "
+        "collection_id INTEGER, state TEXT, version INTEGER, digest TEXT, algorithm TEXT, "
+        "description TEXT, "
         "metadata TEXT, size INTEGER, file_count INTEGER, run_id INTEGER, user_id INTEGER, "
-        "history_step INTEGER, client_id TEXT, sequence_client_id TEXT, distributed_id TEXT, base_id INTEGER, "
-        "tags TEXT, wanted_aliases TEXT, ttl INTEGER, commit_hash TEXT, created_at TEXT, updated_at TEXT"
+        "history_step INTEGER, client_id TEXT, sequence_client_id TEXT, distributed_id "
+        "TEXT, base_id INTEGER, "
+        "tags TEXT, wanted_aliases TEXT, ttl INTEGER, commit_hash TEXT, created_at TEXT, "
+        "updated_at TEXT"
     ),
     "memberships": "collection_id INTEGER, artifact_id INTEGER, version INTEGER, created_at TEXT",
     "aliases": "collection_id INTEGER, artifact_id INTEGER, alias TEXT",
-    "manifests": "artifact_id INTEGER, kind TEXT, name TEXT, digest TEXT, base_id INTEGER, sha256 TEXT",
+    "manifests": (
+        "artifact_id INTEGER, kind TEXT, name TEXT, digest TEXT, base_id INTEGER, sha256 TEXT"
+    ),
     "artifact_files": (
         "artifact_id INTEGER, entity_id INTEGER, path TEXT, md5 TEXT, sha256 TEXT, size INTEGER"
     ),
@@ -64,7 +77,9 @@ CREATE TABLE series_stats (
     series_id INTEGER PRIMARY KEY, run_id INTEGER, num_numbers INTEGER, num_strings INTEGER,
     num_others INTEGER, is_monotonic INTEGER, last TEXT);
 CREATE INDEX series_stats_by_run ON series_stats (run_id);
-CREATE TABLE logs (run_id INTEGER, line INTEGER, text TEXT, PRIMARY KEY (run_id, line)) WITHOUT ROWID;
+CREATE TABLE logs (
+    run_id INTEGER, line INTEGER, text TEXT, PRIMARY KEY (run_id, line)
+) WITHOUT ROWID;
 """
 
 INDEXES: Final = """

@@ -9,13 +9,27 @@ from composer.tracking.store import runs, users
 from composer.tracking.store.index import Reader, Row
 
 _COLUMNS: Final = {
-    "state": "state", "display_name": "display_name", "displayName": "display_name", "name": "name",
-    "group": "grp", "groupName": "grp", "job_type": "job_type", "jobType": "job_type",
-    "created_at": "created_at", "createdAt": "created_at", "updated_at": "updated_at",
-    "updatedAt": "updated_at", "heartbeat_at": "heartbeat_at", "heartbeatAt": "heartbeat_at",
-    "sweep": "sweep", "notes": "notes", "description": "description", "commit": "commit_hash",
-    "host": "host", "program": "program",
-}  # fmt: skip
+    "state": "state",
+    "display_name": "display_name",
+    "displayName": "display_name",
+    "name": "name",
+    "group": "grp",
+    "groupName": "grp",
+    "job_type": "job_type",
+    "jobType": "job_type",
+    "created_at": "created_at",
+    "createdAt": "created_at",
+    "updated_at": "updated_at",
+    "updatedAt": "updated_at",
+    "heartbeat_at": "heartbeat_at",
+    "heartbeatAt": "heartbeat_at",
+    "sweep": "sweep",
+    "notes": "notes",
+    "description": "description",
+    "commit": "commit_hash",
+    "host": "host",
+    "program": "program",
+}
 
 
 def select_runs(reader: Reader, project_id: int, text: str | None, order: str | None) -> list[Row]:
@@ -57,7 +71,7 @@ def _lookup(row: Row, user_names: dict[int, str]) -> Callable[[str], Any]:
 
 
 def _config_value(config: dict[str, Any], path: str) -> Any:
-    """A config value: each key holds an object with a ``value``, which paths may name or leave out."""
+    """A config value: each key holds an object with a ``value``, which paths may leave out."""
     plain = {
         key: value["value"] if isinstance(value, dict) and "value" in value else value
         for key, value in config.items()

@@ -5,9 +5,9 @@
     FOLDER/blobs/ab/ab12...       contents of files, by SHA-256
     FOLDER/lock, secret, key      who has it open; what URLs are signed with; the first user's key
 
-Callers read through `reading`, change through `do`, and use the functions of the modules beside this one
-with the `Reader` or `Tx` they are handed. No SQL leaves this package, which is what another backend
-would have to replace.
+Callers read through `reading`, change through `do`, and use the functions of the modules beside
+this one with the `Reader` or `Tx` they are handed. No SQL leaves this package, which is what
+another backend would have to replace.
 """
 
 import fcntl
@@ -190,7 +190,8 @@ def _lock(folder: Path) -> int:
         other = os.read(file, 100).decode(errors="replace").strip()
         os.close(file)
         raise TrackingError(
-            f"{str(folder)!r} is in use by another tracker{f' (process {other})' if other else ''}. "
+            f"{str(folder)!r} is in use by another "
+            f"tracker{f' (process {other})' if other else ''}. "
             f"Stop that one, or give another --folder."
         ) from None
     os.ftruncate(file, 0)

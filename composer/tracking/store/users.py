@@ -30,9 +30,14 @@ def add(tx: Tx, name: str, key: str, email: str = "", is_admin: bool = False) ->
         entity["id"] if entity else tx.put("entities", name=name, kind="USER", created_at=now())
     )
     number = tx.put(
-        "users", name=name, email=email, key_hash=key_hash, is_admin=int(is_admin), entity_id=entity_id,
+        "users",
+        name=name,
+        email=email,
+        key_hash=key_hash,
+        is_admin=int(is_admin),
+        entity_id=entity_id,
         created_at=now(),
-    )  # fmt: skip
+    )
     return by_id(tx, number)
 
 

@@ -1,8 +1,8 @@
 """Runs that clients write offline, read while they are written.
 
-A watched folder is looked through for ``offline-run-*`` and ``run-*`` folders. Each log is followed from
-where the last look ended; how far that was is stored together with the rows, so that nothing is read
-twice, whatever happens.
+A watched folder is looked through for ``offline-run-*`` and ``run-*`` folders. Each log is followed
+from where the last look ended; how far that was is stored together with the rows, so that nothing
+is read twice, whatever happens.
 """
 
 import logging
@@ -175,8 +175,8 @@ def _write_output(tx: Tx, run: Row, output: list[tuple[str, bool, str]]) -> None
     """Console output comes in pieces; lines end where a newline does."""
     lines: list[str] = []
     for at, is_error, text in output:
-        for line in text.split("\n"):
-            line = line.rsplit("\r", 1)[-1]
+        for part in text.split("\n"):
+            line = part.rsplit("\r", 1)[-1]
             if line:
                 lines.append(f"{'ERROR ' if is_error else ''}{at} {jsontext.clean_text(line)}")
     if lines:
@@ -208,9 +208,12 @@ def _changes(run: Row, batch: Batch) -> dict[str, Any]:
     elif state == "crashed":
         state = "running"
     return {
-        "config": jsontext.dumps(config), "summary": jsontext.dumps(summary), "state": state,
-        "exit_code": batch.exit_code, "heartbeat_at": runs.now(),
-    }  # fmt: skip
+        "config": jsontext.dumps(config),
+        "summary": jsontext.dumps(summary),
+        "state": state,
+        "exit_code": batch.exit_code,
+        "heartbeat_at": runs.now(),
+    }
 
 
 def _add_metrics(config: dict[str, Any], metrics: list[dict[str, Any]]) -> None:

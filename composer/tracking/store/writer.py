@@ -1,8 +1,10 @@
 """The one thread that changes anything.
 
 Callers submit a command, a function of a `Tx`, and wait for its result. The thread takes as many
-commands as have come, runs each inside a savepoint, appends all their records to the journal with one
-``fsync``, commits the index and only then hands the results out. A command that raises leaves nothing.
+commands as have come, runs each inside a savepoint, appends all their records to the journal with
+one
+``fsync``, commits the index and only then hands the results out. A command that raises leaves
+nothing.
 """
 
 import errno

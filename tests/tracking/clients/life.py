@@ -1,4 +1,4 @@
-"""Lives of runs: resume, rewind, fork, stopping, crashing. The first word says which; prints JSON."""
+"""Lives of runs: resume, rewind, fork, stop. The first word says which; prints JSON."""
 
 import json
 import os
@@ -78,7 +78,13 @@ elif what == "edit":
     run.summary.update()
     api.flush()
     again = wandb.Api().run(f"local/{project}/e")
-    found = {"config": dict(again.config), "tags": again.tags, "notes": again.notes, "name": again.name, "best": again.summary["best"]}
+    found = {
+        "config": dict(again.config),
+        "tags": again.tags,
+        "notes": again.notes,
+        "name": again.name,
+        "best": again.summary["best"],
+    }
     file = next(each for each in again.files() if each.name == "requirements.txt")
     file.delete()
     found["files"] = [each.name for each in wandb.Api().run(f"local/{project}/e").files()]
@@ -86,7 +92,9 @@ elif what == "edit":
     found["left"] = [each.id for each in wandb.Api().runs(f"local/{project}")]
 elif what == "filter":
     for i in range(5):
-        with wandb.init(project=project, id=f"q{i}", config={"lr": i, "deep": {"k": i % 2}}, tags=[f"t{i % 2}"]) as run:
+        with wandb.init(
+            project=project, id=f"q{i}", config={"lr": i, "deep": {"k": i % 2}}, tags=[f"t{i % 2}"]
+        ) as run:
             run.log({"x": -i})
     api = wandb.Api()
 
@@ -96,7 +104,10 @@ elif what == "filter":
     found = {
         "lr": ids(filters={"config.lr": {"$gte": 3}}, order="+config.lr"),
         "deep": ids(filters={"config.deep.k": 1}, order="+created_at"),
-        "or": ids(filters={"$or": [{"config.lr": 0}, {"display_name": "nothing"}, {"name": "q4"}]}, order="-config.lr"),
+        "or": ids(
+            filters={"$or": [{"config.lr": 0}, {"display_name": "nothing"}, {"name": "q4"}]},
+            order="-config.lr",
+        ),
         "tags": ids(filters={"tags": {"$in": ["t1"]}}, order="+config.lr"),
         "regex": ids(filters={"name": {"$regex": "^q[12]$"}}, order="+config.lr"),
         "by_summary": ids(order="+summary_metrics.x"),
@@ -124,7 +135,9 @@ elif what == "live":
     sys.stdin.readline()
     run.finish()
 elif what == "stop":
-    run = wandb.init(project=project, id="s", settings=wandb.Settings(x_file_stream_transmit_interval=0.5))
+    run = wandb.init(
+        project=project, id="s", settings=wandb.Settings(x_file_stream_transmit_interval=0.5)
+    )
     try:
         for i in range(600):
             run.log({"x": i})

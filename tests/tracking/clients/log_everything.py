@@ -23,7 +23,13 @@ run.define_metric("val/*", step_metric="epoch")
 run.define_metric("loss", summary="min")
 rows = []
 for i in range(300):
-    row = {"loss": 1 / (i + 1), "epoch": i // 10, "val/acc": i * 2, "text": f"t{i}", "flag": i % 2 == 0}
+    row = {
+        "loss": 1 / (i + 1),
+        "epoch": i // 10,
+        "val/acc": i * 2,
+        "text": f"t{i}",
+        "flag": i % 2 == 0,
+    }
     if i == 3:
         row["odd"] = math.nan
     if i == 4:

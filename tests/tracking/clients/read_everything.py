@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import wandb
 
@@ -21,7 +22,9 @@ found = {
     "name": run.name,
     "summary": {k: v for k, v in run.summary._json_dict.items() if not k.startswith("_")},
     "scan": [dict(row) for row in run.scan_history()],
-    "scan_keys": [dict(row) for row in run.scan_history(keys=["_step", "loss"], min_step=10, max_step=20)],
+    "scan_keys": [
+        dict(row) for row in run.scan_history(keys=["_step", "loss"], min_step=10, max_step=20)
+    ],
     "sampled": len(run.history(samples=50, pandas=False)),
     "system": len(run.history(stream="events", pandas=False)),
     "files": sorted(file.name for file in run.files()),
@@ -38,13 +41,14 @@ found["artifact"] = {
     "aliases": sorted(art.aliases),
     "metadata": art.metadata,
     "description": art.description,
-    "file": open(art.download(f"{home}/dl") + "/folder/file.txt").read(),
+    "file": Path(art.download(f"{home}/dl"), "folder", "file.txt").read_text(),
     "maker": art.logged_by().id,
     "users": [each.id for each in art.used_by()],
     "again": sorted(api.artifact(f"{project}/data:again").aliases),
     "versions": sorted(each.version for each in api.artifacts("dataset", f"{project}/data")),
     "types": sorted(each.name for each in api.artifact_types(project)),
-    "linked": api.artifact(f"{project}/chosen:latest").digest == api.artifact(f"{project}/data:v1").digest,
+    "linked": api.artifact(f"{project}/chosen:latest").digest
+    == api.artifact(f"{project}/data:v1").digest,
 }
 table = api.artifact(f"{project}/run-{run.id}-table:latest").get("table")
 found["table"] = {"columns": table.columns, "data": table.data}

@@ -17,7 +17,9 @@ scalars = st.one_of(
     st.floats(allow_nan=False),
     st.text(st.characters(codec="utf-8"), max_size=8),
 )
-rows_of_anything = st.lists(st.dictionaries(st.sampled_from("abcd"), scalars), min_size=1, max_size=40)
+rows_of_anything = st.lists(
+    st.dictionaries(st.sampled_from("abcd"), scalars), min_size=1, max_size=40
+)
 
 
 def _through_bytes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -58,7 +58,17 @@ def test_these_do_not_pass(condition: Any) -> None:
     assert not _passes(condition)
 
 
-@pytest.mark.parametrize("condition", [{"$what": 1}, {"x": {"$what": 1}}, {"$and": 1}, {"x": {"$in": 1}}, [1], {"x": {"$regex": "("}}])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"$what": 1},
+        {"x": {"$what": 1}},
+        {"$and": 1},
+        {"x": {"$in": 1}},
+        [1],
+        {"x": {"$regex": "("}},
+    ],
+)
 def test_what_is_no_filter_is_refused(condition: Any) -> None:
     with pytest.raises(BadRequestError):
         _passes(condition)
@@ -77,4 +87,7 @@ def test_values_are_found_by_whole_key_before_along_dots() -> None:
 
 
 def test_an_order_names_keys_and_directions() -> None:
-    assert filters.parse_order("-created_at,+config.lr") == [("created_at", True), ("config.lr", False)]
+    assert filters.parse_order("-created_at,+config.lr") == [
+        ("created_at", True),
+        ("config.lr", False),
+    ]

@@ -12,7 +12,9 @@ from composer.tracking.protocol.columns import Column
 pq = pytest.importorskip("pyarrow.parquet", reason="reads what we wrote")
 
 
-def _read(columns: list[tuple[str, int]], groups: list[tuple[dict[str, Column], int]]) -> dict[str, list[object]]:
+def _read(
+    columns: list[tuple[str, int]], groups: list[tuple[dict[str, Column], int]]
+) -> dict[str, list[object]]:
     file = io.BytesIO()
     writer = parquet.ParquetWriter(file.write, columns)
     for group, num_rows in groups:
@@ -23,7 +25,12 @@ def _read(columns: list[tuple[str, int]], groups: list[tuple[dict[str, Column], 
 
 
 def test_every_type_is_read_back() -> None:
-    columns = [("d", parquet.DOUBLE), ("i", parquet.INT64), ("s", parquet.TEXT), ("b", parquet.BOOLEAN)]
+    columns = [
+        ("d", parquet.DOUBLE),
+        ("i", parquet.INT64),
+        ("s", parquet.TEXT),
+        ("b", parquet.BOOLEAN),
+    ]
     group = {
         "d": Column([0.1, -math.inf, 5e-324]),
         "i": Column([-(2**63), 0, 2**63 - 1]),
@@ -34,14 +41,18 @@ def test_every_type_is_read_back() -> None:
 
 
 def test_missing_values_are_null() -> None:
-    found = _read([("x", parquet.DOUBLE), ("y", parquet.INT64)], [({"x": Column([1.5, 2.5], [1, 9])}, 11)])
+    found = _read(
+        [("x", parquet.DOUBLE), ("y", parquet.INT64)], [({"x": Column([1.5, 2.5], [1, 9])}, 11)]
+    )
     assert found["x"] == [None, 1.5, None, None, None, None, None, None, None, 2.5, None]
     assert found["y"] == [None] * 11
 
 
 def test_several_groups_follow_one_another() -> None:
     groups = [({"x": Column([float(i)] * 1000)}, 1000) for i in range(20)]
-    assert _read([("x", parquet.DOUBLE)], groups)["x"] == [float(i) for i in range(20) for _ in range(1000)]
+    assert _read([("x", parquet.DOUBLE)], groups)["x"] == [
+        float(i) for i in range(20) for _ in range(1000)
+    ]
 
 
 def test_many_columns_fit(tmp_path: Path) -> None:

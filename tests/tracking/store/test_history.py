@@ -1,4 +1,4 @@
-"""Rows in the store: read back, repeated, replaced, cut, rolled up - and the same after a rebuild."""
+"""Rows in the store: read back, repeated, replaced, cut, rolled up, rebuilt."""
 
 import json
 import math
@@ -72,7 +72,14 @@ def test_a_changed_first_line_means_a_fresh_start(store: Store) -> None:
 
 def test_a_line_that_is_no_object_keeps_its_number(store: Store) -> None:
     run = _make(store)
-    body = {"files": {"wandb-history.jsonl": {"offset": 0, "content": ['{"_step": 0}', "oops", '{"_step": 2}']}}}
+    body = {
+        "files": {
+            "wandb-history.jsonl": {
+                "offset": 0,
+                "content": ['{"_step": 0}', "oops", '{"_step": 2}'],
+            }
+        }
+    }
     post = filestream.parse(json.dumps(body).encode())
     store.do(lambda tx: store.ingest.post(tx, runs.reload(tx, run["id"]), post))
     assert _rows(store, run) == [{"_step": 0}, {}, {"_step": 2}]
@@ -102,7 +109,9 @@ def test_a_chart_is_exact_in_its_extremes_over_any_range(store: Store, num_rows:
         assert _extremes(store, run, low, high) == (min(wanted), max(wanted), len(wanted))
 
 
-def _extremes(store: Store, run: dict[str, Any], low: float, high: float) -> tuple[float, float, int]:
+def _extremes(
+    store: Store, run: dict[str, Any], low: float, high: float
+) -> tuple[float, float, int]:
     with store.reading() as reader:
         row = runs.reload(reader, run["id"])
         line = store.rows.chart(reader, row, "x", x_key="_step", low=low, high=high, points=40)
@@ -153,9 +162,16 @@ def test_after_a_rewind_a_chart_shows_what_is_left(store: Store, step: int) -> N
     assert _extremes(store, run, 0, 10**9) == (min(wanted), max(wanted), len(wanted))
 
 
-@given(posts=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 150)), min_size=1, max_size=12), cut=st.integers(0, 400))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_rebuilt_index_equals_the_one_that_grew(tmp_path_factory: pytest.TempPathFactory, posts: list[tuple[int, int]], cut: int) -> None:
+@given(
+    posts=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 150)), min_size=1, max_size=12),
+    cut=st.integers(0, 400),
+)
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_rebuilt_index_equals_the_one_that_grew(
+    tmp_path_factory: pytest.TempPathFactory, posts: list[tuple[int, int]], cut: int
+) -> None:
     folder = tmp_path_factory.mktemp("rebuild") / "store"
     store = Store(folder)
     store.ensure_first_user()
@@ -174,8 +190,12 @@ def test_a_rebuilt_index_equals_the_one_that_grew(tmp_path_factory: pytest.TempP
 def _dump(store: Store) -> dict[str, Any]:
     tables = ("runs", "series", "series_stats", "rollups", "logs", "users", "projects")
     with store.reading() as reader:
-        found: dict[str, Any] = {name: reader.all(f"SELECT * FROM {name} ORDER BY 1, 2, 3") for name in tables}
-        found["rows"] = [store.rows.read(reader, row["id"], HISTORY, 0, 10**9) for row in found["runs"]]
+        found: dict[str, Any] = {
+            name: reader.all(f"SELECT * FROM {name} ORDER BY 1, 2, 3") for name in tables
+        }
+        found["rows"] = [
+            store.rows.read(reader, row["id"], HISTORY, 0, 10**9) for row in found["runs"]
+        ]
     return found
 
 

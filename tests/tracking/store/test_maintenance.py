@@ -18,7 +18,11 @@ def _run_with_file(store: Store, name: str, data: bytes) -> dict:
     run, _ = store.do(lambda tx: runs.upsert(tx, user, {"modelName": "p", "name": name}))
     blob = store.blobs.put(data)
     store.do(lambda tx: files.put(tx, run["id"], "a/b.txt", blob))
-    store.do(lambda tx: store.ingest.append_rows(tx, run["id"], 0, [{"_step": i, "x": i / 3} for i in range(100)]))
+    store.do(
+        lambda tx: store.ingest.append_rows(
+            tx, run["id"], 0, [{"_step": i, "x": i / 3} for i in range(100)]
+        )
+    )
     return run
 
 
@@ -72,18 +76,25 @@ def test_contents_of_a_deleted_run_are_collected(store: Store) -> None:
         assert store.blobs.read(row["sha256"]) == b"kept"
 
 
-def test_users_are_added_listed_and_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_users_are_added_listed_and_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--folder", str(tmp_path / "s")]
     track.main(["user", "add", "ada", "--key", "k" * 60, *words])
     assert capsys.readouterr().out == f"ada\t{'k' * 60}\n"
     track.main(["user", "list", *words])
-    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["local", "ada"]
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "local",
+        "ada",
+    ]
     track.main(["user", "remove", "ada", *words])
     track.main(["user", "list", *words])
     assert "ada" not in capsys.readouterr().out
 
 
-def test_a_project_is_exported_as_parquet_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_project_is_exported_as_parquet_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     store = Store(tmp_path / "s")
     store.ensure_first_user()
@@ -102,7 +113,15 @@ def _event(step: int, tag: str, value: float) -> bytes:
     name = tag.encode()
     inner = b"\x0a" + bytes([len(name)]) + name + b"\x15" + struct.pack("<f", value)
     summary = b"\x0a" + bytes([len(inner)]) + inner
-    event = b"\x09" + struct.pack("<d", 1000.0 + step) + b"\x10" + bytes([step]) + b"\x2a" + bytes([len(summary)]) + summary
+    event = (
+        b"\x09"
+        + struct.pack("<d", 1000.0 + step)
+        + b"\x10"
+        + bytes([step])
+        + b"\x2a"
+        + bytes([len(summary)])
+        + summary
+    )
     return struct.pack("<Q", len(event)) + b"\0" * 4 + event + b"\0" * 4
 
 
@@ -111,7 +130,17 @@ def test_tensorboard_scalars_are_imported(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     data = b"".join(_event(i, "loss", i * 0.5) + _event(i, "acc", 1.0) for i in range(5))
     (folder / "events.out.tfevents.1.host").write_bytes(data + b"torn")
-    track.main(["import", "tensorboard", str(tmp_path / "tb"), "--project", "tb", "--folder", str(tmp_path / "s")])
+    track.main(
+        [
+            "import",
+            "tensorboard",
+            str(tmp_path / "tb"),
+            "--project",
+            "tb",
+            "--folder",
+            str(tmp_path / "s"),
+        ]
+    )
     store = Store(tmp_path / "s")
     with store.reading() as reader:
         project = runs.find_project(reader, users.everyone(reader)[0], None, "tb")
@@ -122,5 +151,3 @@ def test_tensorboard_scalars_are_imported(tmp_path: Path) -> None:
     store.close()
     assert [row["loss"] for row in rows] == [0.0, 0.5, 1.0, 1.5, 2.0]
     assert run["state"] == "finished"
-
-

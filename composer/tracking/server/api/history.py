@@ -34,9 +34,15 @@ async def chart(request: Request) -> Response:
                 run = runs.find(reader, project["id"], name)
                 if run is not None:
                     lines[name] = shared.store.rows.chart(
-                        reader, run, query.get("key", ""), x_key=query.get("x") or AXIS[stream], low=low,
-                        high=high, points=points, stream=stream,
-                    )  # fmt: skip
+                        reader,
+                        run,
+                        query.get("key", ""),
+                        x_key=query.get("x") or AXIS[stream],
+                        low=low,
+                        high=high,
+                        points=points,
+                        stream=stream,
+                    )
         return json_response({"key": query.get("key"), "lines": lines})
 
     return await in_thread(read)

@@ -19,11 +19,15 @@ async def listing(request: Request) -> Response:
         return json_response(
             [
                 {
-                    "entity": row["entity_name"], "name": row["name"], "description": row["description"],
-                    "num_runs": row["num_runs"], "created_at": row["created_at"], "last_run_at": row["last_run_at"],
+                    "entity": row["entity_name"],
+                    "name": row["name"],
+                    "description": row["description"],
+                    "num_runs": row["num_runs"],
+                    "created_at": row["created_at"],
+                    "last_run_at": row["last_run_at"],
                 }
                 for row in rows
             ]
-        )  # fmt: skip
+        )
 
     return await in_thread(read)

@@ -84,7 +84,7 @@ def number(request: Request, name: str, default: float, low: float, high: float)
 
 
 async def listing(request: Request) -> Response:
-    """Runs of a project with config and summary; takes a filter and an order as clients write them."""
+    """Runs of a project with config and summary, filtered and ordered as clients do."""
     shared = services(request)
 
     def read() -> Response:
@@ -181,12 +181,15 @@ async def files(request: Request) -> Response:
         return json_response(
             [
                 {
-                    "name": each["path"], "size": each["size"], "type": each["mimetype"],
-                    "updated_at": each["updated_at"], "url": urls.download(each["sha256"], each["path"]),
+                    "name": each["path"],
+                    "size": each["size"],
+                    "type": each["mimetype"],
+                    "updated_at": each["updated_at"],
+                    "url": urls.download(each["sha256"], each["path"]),
                 }
                 for each in rows
             ]
-        )  # fmt: skip
+        )
 
     return await in_thread(read)
 

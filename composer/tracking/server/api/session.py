@@ -32,9 +32,14 @@ async def login(request: Request) -> Response:
     urls = shared.urls(request)
     answer = json_response({"user": user["name"]})
     answer.set_cookie(
-        COOKIE, urls.session(user["id"], SESSION_LASTS_S), max_age=SESSION_LASTS_S, httponly=True,
-        samesite="strict", secure=urls.base.startswith("https://"), path=shared.options.prefix or "/",
-    )  # fmt: skip
+        COOKIE,
+        urls.session(user["id"], SESSION_LASTS_S),
+        max_age=SESSION_LASTS_S,
+        httponly=True,
+        samesite="strict",
+        secure=urls.base.startswith("https://"),
+        path=shared.options.prefix or "/",
+    )
     return answer
 
 

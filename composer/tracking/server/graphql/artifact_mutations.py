@@ -60,10 +60,16 @@ class ArtifactMutations:
                 artifacts.get(tx, user, self._artifact_id(base))["id"] if base else row["base_id"]
             )
             return artifacts.put_manifest(
-                tx, artifact,
-                {"type": row["kind"], "name": row["name"], "digest": input.get("digest"), "_base": base_id,
-                 "_id": row["id"]},
-            )  # fmt: skip
+                tx,
+                artifact,
+                {
+                    "type": row["kind"],
+                    "name": row["name"],
+                    "digest": input.get("digest"),
+                    "_base": base_id,
+                    "_id": row["id"],
+                },
+            )
 
         return {"artifactManifest": ManifestNode(self._context, self._context.do(command))}
 
@@ -92,12 +98,18 @@ class ArtifactMutations:
             birth = found["artifact_id"] if found else artifact["id"]
             nodes.append(
                 {
-                    "id": "", "name": path, "displayName": path, "storagePath": f"artifacts/{birth}/{path}",
-                    "uploadUrl": None if found else context.urls.upload("artifact", artifact["id"], path),
-                    "uploadHeaders": [], "uploadMultipartUrls": None,
+                    "id": "",
+                    "name": path,
+                    "displayName": path,
+                    "storagePath": f"artifacts/{birth}/{path}",
+                    "uploadUrl": None
+                    if found
+                    else context.urls.upload("artifact", artifact["id"], path),
+                    "uploadHeaders": [],
+                    "uploadMultipartUrls": None,
                     "artifact": {"id": ids.encode_id("Artifact", birth)},
                 }
-            )  # fmt: skip
+            )
         return nodes
 
     def complete_multipart_upload_artifact(self, input: dict[str, Any]) -> None:

@@ -219,9 +219,16 @@ class ArtifactNode:
         row = self._context.reader.by_id("collections", self.row["collection_id"])
         if row is None:
             row = {
-                "id": 0, "kind": artifacts.SEQUENCE, "name": "deleted", "description": None, "tags": "[]",
-                "created_at": self.created_at, "updated_at": None, "project_id": 0, "type_id": 0,
-            }  # fmt: skip
+                "id": 0,
+                "kind": artifacts.SEQUENCE,
+                "name": "deleted",
+                "description": None,
+                "tags": "[]",
+                "created_at": self.created_at,
+                "updated_at": None,
+                "project_id": 0,
+                "type_id": 0,
+            }
         return CollectionNode(self._context, row)
 
     @property
@@ -280,9 +287,10 @@ class ArtifactNode:
         """Files of the version that have contents here."""
         wanted = set(names) if names else None
         pairs = [
-            (path, entry) for path, entry in sorted(self._entries().items())
+            (path, entry)
+            for path, entry in sorted(self._entries().items())
             if (wanted is None or path in wanted)
-        ]  # fmt: skip
+        ]
         return page(pairs, lambda pair: self._nodes([pair])[0], first, after, most=10_000)
 
     def files_by_manifest_entries(
@@ -307,9 +315,13 @@ class ManifestNode:
         self.digest = row["digest"]
         direct = context.urls.download(row["sha256"], row["name"]) if row["sha256"] else None
         self.file = {
-            "id": self.id, "name": row["name"], "directUrl": direct, "url": direct,
-            "uploadUrl": context.urls.upload("manifest", row["id"], row["name"]), "uploadHeaders": [],
-        }  # fmt: skip
+            "id": self.id,
+            "name": row["name"],
+            "directUrl": direct,
+            "url": direct,
+            "uploadUrl": context.urls.upload("manifest", row["id"], row["name"]),
+            "uploadHeaders": [],
+        }
 
 
 def tag_nodes(text: str | None) -> list[dict[str, Any]]:
@@ -324,10 +336,11 @@ def alias_node(context: Context, row: Row) -> dict[str, Any]:
     """An alias as a node."""
     collection = context.reader.by_id("collections", row["collection_id"])
     return {
-        "id": ids.encode_id("ArtifactAlias", row["id"]), "alias": row["alias"],
+        "id": ids.encode_id("ArtifactAlias", row["id"]),
+        "alias": row["alias"],
         "artifactCollection": CollectionNode(context, collection) if collection else None,
         "artifactCollectionName": collection["name"] if collection else None,
-    }  # fmt: skip
+    }
 
 
 def artifact_page(context: Context, rows: list[Row], first: int | None, after: str | None) -> Page:

@@ -1,7 +1,8 @@
 """Runs GraphQL documents leniently: what is unknown is logged once, by name, and answered null.
 
-Clients change every month. A strict server breaks them; this one prunes what it does not know, so that
-the rest of an answer arrives. Documents are parsed and pruned once and remembered by their text.
+Clients change every month. A strict server breaks them; this one prunes what it does not know, so
+that the rest of an answer arrives. Documents are parsed and pruned once and remembered by their
+text.
 """
 
 import logging
@@ -130,7 +131,7 @@ def _prune(document: DocumentNode) -> DocumentNode:
 
 
 class _Pruner(Visitor):
-    """Replaces unknown fields by one that is null, and types of variables that are unknown by JSON."""
+    """Replaces unknown fields by one that is null, and unknown types of variables by JSON."""
 
     def __init__(self, info: TypeInfo) -> None:
         super().__init__()
@@ -144,18 +145,23 @@ class _Pruner(Visitor):
         log_once("GraphQL field", f"{get_named_type(parent).name}.{name}")
         alias = node.alias or NameNode(value=name)
         return FieldNode(
-            name=NameNode(value=_UNKNOWN), alias=alias, arguments=(), directives=node.directives,
+            name=NameNode(value=_UNKNOWN),
+            alias=alias,
+            arguments=(),
+            directives=node.directives,
             selection_set=None,
-        )  # fmt: skip
+        )
 
     def enter_variable_definition(self, node: VariableDefinitionNode, *_args: Any) -> Any:
         if type_from_ast(schema(), node.type) is not None:
             return None
         log_once("GraphQL type", str(_named(node.type)))
         return VariableDefinitionNode(
-            variable=node.variable, type=NamedTypeNode(name=NameNode(value="JSON")),
-            default_value=node.default_value, directives=(),
-        )  # fmt: skip
+            variable=node.variable,
+            type=NamedTypeNode(name=NameNode(value="JSON")),
+            default_value=node.default_value,
+            directives=(),
+        )
 
 
 def _named(node: TypeNode) -> str:
@@ -189,9 +195,15 @@ def execute(text: str, variables: Any, operation_name: str | None, context: Any)
     index = names.index(operation_name) if operation_name else 0
     values = _prune_variables(document.operations[index], variables)
     result = execute_sync(
-        schema(), document.node, root_value=context.root, context_value=context, variable_values=values,
-        operation_name=operation_name, field_resolver=_resolve, type_resolver=_resolve_type,
-    )  # fmt: skip
+        schema(),
+        document.node,
+        root_value=context.root,
+        context_value=context,
+        variable_values=values,
+        operation_name=operation_name,
+        field_resolver=_resolve,
+        type_resolver=_resolve_type,
+    )
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:
         answer["errors"] = [_error(each) for each in result.errors]

@@ -90,9 +90,11 @@ class Root(RunMutations, ArtifactMutations):
         """Users whose name contains a text; only oneself unless one is an administrator."""
         asker = self._context.user
         found = [
-            row for row in users.everyone(self._context.reader)
-            if (asker["is_admin"] or row["id"] == asker["id"]) and (query or "") in (row["name"], row["email"], "")
-        ]  # fmt: skip
+            row
+            for row in users.everyone(self._context.reader)
+            if (asker["is_admin"] or row["id"] == asker["id"])
+            and (query or "") in (row["name"], row["email"], "")
+        ]
         return {"edges": [{"node": UserNode(self._context, row)} for row in found]}
 
     # Nodes for the modules below this one, which cannot import it.

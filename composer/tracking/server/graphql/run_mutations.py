@@ -11,7 +11,8 @@ from composer.tracking.store.index import Reader, Row
 from composer.tracking.store.writer import Tx
 
 _SWEEPS = (
-    "sweeps are not supported by this server. Start runs in a loop or from a script, and compare them "
+    "sweeps are not supported by this server. Start runs in a loop or from a script, and "
+    "compare them "
     "in the project's table."
 )
 _MAX_FILES = 10_000

@@ -9,20 +9,29 @@ from composer.tracking.store.index import Row
 
 # What clients may rely on. Anything not listed here is off.
 FEATURES: Final = (
-    "LARGE_FILENAMES", "ARTIFACT_TAGS", "CLIENT_IDS", "STRUCTURED_CONSOLE_LOGS", "FILESTREAM_GZIP",
-    "ARTIFACT_COLLECTION_MEMBERSHIP_FILES", "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
-    "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE", "TOTAL_COUNT_IN_FILE_CONNECTION",
-    "ARTIFACT_COLLECTIONS_FILTERING_SORTING", "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION",
+    "LARGE_FILENAMES",
+    "ARTIFACT_TAGS",
+    "CLIENT_IDS",
+    "STRUCTURED_CONSOLE_LOGS",
+    "FILESTREAM_GZIP",
+    "ARTIFACT_COLLECTION_MEMBERSHIP_FILES",
+    "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
+    "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE",
+    "TOTAL_COUNT_IN_FILE_CONNECTION",
+    "ARTIFACT_COLLECTIONS_FILTERING_SORTING",
+    "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION",
     "MARK_RUN_FILES_UPLOADED",
-)  # fmt: skip
+)
 
 SERVER_INFO: Final[dict[str, Any]] = {
     "features": [{"name": name, "isEnabled": True} for name in FEATURES],
     "cliVersionInfo": {"max_cli_version": "99.0.0"},
     "latestLocalVersionInfo": {
-        "outOfDate": False, "latestVersionString": "0.80.0", "versionOnThisInstanceString": "0.80.0",
+        "outOfDate": False,
+        "latestVersionString": "0.80.0",
+        "versionOnThisInstanceString": "0.80.0",
     },
-}  # fmt: skip
+}
 
 
 class UserNode:
