@@ -106,6 +106,9 @@ GROUP_RANK = _optional_int("GROUP_RANK", _whole, "What torchrun calls NODE_RANK.
 BASE_RANK = _optional_int("BASE_RANK", _whole, "Launcher only: RANK of this machine's process 0.")
 MASTER_ADDR = _optional_str("MASTER_ADDR", "Host on which rank 0 waits for the others.")
 MASTER_PORT = _optional_int("MASTER_PORT", _port, "Port on which rank 0 waits for the others.")
+FAILURE_FILE = _optional_str(
+    "COMPOSER_FAILURE_FILE", "Set by the launcher: where a process notes when an error ended it."
+)
 
 # Names of a run; the Trainer's own argument comes first, then these in this order.
 COMPOSER_RUN_NAME = _optional_str("COMPOSER_RUN_NAME", "Name of the run when none is given.")

@@ -12,7 +12,25 @@ from torch import Tensor, nn
 from composer.core.weight_view import swap_tensors
 from composer.errors import StateError
 
-__all__ = ["WeightPairs", "copies_like", "named_tensors", "select_tensors", "trained_tensors"]
+__all__ = [
+    "WeightPairs",
+    "copies_like",
+    "has_average",
+    "named_tensors",
+    "select_tensors",
+    "trained_tensors",
+]
+
+# Layers whose buffers are running statistics, always finite.
+_NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -22,7 +40,10 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return what training changes: parameters that are not frozen, and stored buffers."""
+    """Return what training moves: parameters that are not frozen, and stored buffers.
+
+    Integers and truth values are left out: a counter has no average.
+    """
     tensors: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
     derived = {
         id(buffer)
@@ -31,7 +52,12 @@ def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
         if name in module._non_persistent_buffers_set
     }
     tensors.update((n, b) for n, b in model.named_buffers() if id(b) not in derived)
-    return tensors
+    return {name: tensor for name, tensor in tensors.items() if has_average(tensor)}
+
+
+def has_average(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor can be averaged."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def select_tensors(model: nn.Module, names: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -59,19 +85,24 @@ def copies_like(values: Mapping[str, Tensor], model: nn.Module) -> dict[str, Ten
 
 
 class WeightPairs:
-    """Weights and their averages, in groups that one fused operation can treat.
+    """A model's weights and their averages, in groups that one fused operation can treat.
 
     Args:
-        weights: tensors of a model, by name.
-        averages: their averages, of the same shapes, devices and number formats.
+        model: the model.
+        averages: averages of its parameters and buffers, by name, of the same shapes, devices and
+            number formats.
+
+    Raises:
+        RuntimeError: the model lacks some of the names.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], averages: Mapping[str, Tensor]) -> None:
-        self.weights = weights
+    def __init__(self, model: nn.Module, averages: Mapping[str, Tensor]) -> None:
         groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-        for name, weight in weights.items():
+        finite = {id(tensor) for tensor in _finite_tensors(model)}
+        for name, weight in select_tensors(model, averages).items():
+            kind = _kind(weight, id(weight) in finite)
             local = _local(weight)
-            group = groups[_kind(weight), local.device, local.dtype]
+            group = groups[kind, local.device, local.dtype]
             group[0].append(local)
             group[1].append(_local(averages[name]))
         self._groups = [(kind, *tensors) for (kind, *_), tensors in groups.items()]
@@ -83,14 +114,14 @@ class WeightPairs:
         Integers and truth values are copied.
         """
         for kind, weights, averages in self._groups:
-            if kind == "parameter":
-                torch._foreach_lerp_(averages, weights, 1 - smoothing)  # pyright: ignore[reportPrivateImportUsage]
-            elif kind == "buffer":
+            if kind == "finite":
+                torch._foreach_lerp_(averages, weights, 1 - smoothing)
+            elif kind == "any":
                 # No lerp: masks may hold infinities, whose difference is no number.
-                torch._foreach_mul_(averages, smoothing)  # pyright: ignore[reportPrivateImportUsage]
-                torch._foreach_add_(averages, weights, alpha=1 - smoothing)  # pyright: ignore[reportPrivateImportUsage]
+                torch._foreach_mul_(averages, smoothing)
+                torch._foreach_add_(averages, weights, alpha=1 - smoothing)
             else:
-                torch._foreach_copy_(averages, weights)  # pyright: ignore[reportPrivateImportUsage]
+                torch._foreach_copy_(averages, weights)
 
     def swap(self) -> None:
         """Exchange weights and averages."""
@@ -98,10 +129,17 @@ class WeightPairs:
             swap_tensors(weights, averages)
 
 
-def _kind(tensor: Tensor) -> str:
-    if not (tensor.is_floating_point() or tensor.is_complex()):
-        return "other"
-    return "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
+def _finite_tensors(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    for module in model.modules():
+        if isinstance(module, _NORMS):
+            yield from module.buffers(recurse=False)
+
+
+def _kind(tensor: Tensor, is_finite: bool) -> str:
+    if not has_average(tensor):
+        return "counter"
+    return "finite" if is_finite else "any"
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -144,7 +144,9 @@ class _Blur(nn.Module):
         """Fill the filter in again, after the module was moved off the meta device."""
         self.filter.copy_(_triangle_filter())
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, state_dict: Any, prefix: str, *args: Any
+    ) -> None:
         # Composer's older checkpoints hold the constant filters too.
         for name in ("blur_filter", "filt2d"):
             state_dict.pop(prefix + name, None)

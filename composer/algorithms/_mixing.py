@@ -20,7 +20,7 @@ from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.precision import get_precision_context
 from composer.core.state import State
-from composer.errors import ArgumentTypeError
+from composer.errors import ArgumentTypeError, StateError
 from composer.loss.utils import ensure_targets_one_hot
 
 __all__ = ["Key", "SampleMixing", "draw_beta", "draw_pairing", "interpolate", "mix_targets"]
@@ -41,20 +41,20 @@ def draw_pairing(samples: Tensor) -> Tensor:
     return torch.randperm(samples.shape[0], device=samples.device)
 
 
-def mix_targets(outputs: Tensor, targets: Tensor, partners: Tensor, share: float) -> Tensor:
-    """Return ``(1 - share) * targets + share * partners`` as probabilities.
+def mix_targets(outputs: Tensor, targets: Tensor, pairing: Tensor, share: float) -> Tensor:
+    """Return ``(1 - share) * targets + share * targets[pairing]`` as probabilities.
 
     Args:
         outputs: the model's scores, shape (N, C) or (N, C, ...); they tell the number of classes.
         targets: class indices, shape (N) or (N, ...), or probabilities, shape of ``outputs``.
-        partners: likewise, the targets of the paired samples.
+        pairing: the partner of each sample, int64, shape (N).
         share: weight of the partners, in [0, 1].
 
     Returns:
         float32 probabilities, shape of ``outputs``.
     """
     dense = ensure_targets_one_hot(outputs, targets)
-    return torch.lerp(dense, ensure_targets_one_hot(outputs, partners), share)
+    return torch.lerp(dense, dense[pairing], share)
 
 
 def interpolate(loss: Any, other: Any, share: float) -> Any:
@@ -98,36 +98,57 @@ class SampleMixing(Algorithm):
         self.interpolate_loss = interpolate_loss
         self.input_key = input_key
         self.target_key = target_key
-        self.events = {Event.BEFORE_FORWARD: "mix_inputs"}
+        self.events = {
+            Event.BEFORE_FORWARD: "mix_inputs",
+            Event.AFTER_BACKWARD: "restore_inputs",
+        }
         if interpolate_loss:
             self.events |= {Event.AFTER_LOSS: "note_targets", Event.BEFORE_BACKWARD: "mix_losses"}
         else:
             self.events |= {Event.BEFORE_LOSS: "mix_targets", Event.AFTER_LOSS: "restore_targets"}
-        # Of the current microbatch: the pairing, the partners' weight, and targets put aside.
+        # Of the current microbatch: the pairing, the partners' share, and what is put aside.
         self._pairing: Tensor | None = None
         self._share = 0.0
+        self._inputs: Any = None
         self._targets: Any = None
 
     @abstractmethod
-    def mix_inputs(self, state: State, logger: Logger) -> None:
-        """Mix the inputs; set the pairing and the partners' share."""
+    def blend(self, inputs: Tensor, pairing: Tensor) -> tuple[Tensor, float]:
+        """Return mixed inputs and the partners' share in them."""
 
-    def combine(self, outputs: Tensor, targets: Tensor, partners: Tensor) -> Tensor:
+    def mix_inputs(self, state: State, logger: Logger) -> None:
+        """Give the model mixed inputs."""
+        self._inputs = state.batch_get_item(self.input_key)
+        inputs = check_tensor(self, "inputs", self._inputs)
+        self._pairing = draw_pairing(inputs)
+        mixed, self._share = self.blend(inputs, self._pairing)
+        state.batch_set_item(self.input_key, mixed)
+
+    def restore_inputs(self, state: State, logger: Logger) -> None:
+        """Give the batch its own inputs back: an optimizer may ask for its gradients again."""
+        state.batch_set_item(self.input_key, self._inputs)
+        self._inputs = self._targets = self._pairing = None
+
+    def combine(self, outputs: Tensor, targets: Tensor, pairing: Tensor) -> Tensor:
         """Return the targets of the mixed samples."""
-        return mix_targets(outputs, targets, partners, self._share)
+        return mix_targets(outputs, targets, pairing, self._share)
 
     def mix_targets(self, state: State, logger: Logger) -> None:
         """Give the loss the mixed targets."""
         outputs = check_tensor(self, "outputs", state.outputs)
         self._targets = state.batch_get_item(self.target_key)
         targets = check_tensor(self, "targets", self._targets)
-        mixed = self.combine(outputs, targets, targets[self._pairing])
+        mixed = self.combine(outputs, targets, self._known_pairing())
         state.batch_set_item(self.target_key, mixed)
 
     def restore_targets(self, state: State, logger: Logger) -> None:
         """Give the batch its own targets back."""
         state.batch_set_item(self.target_key, self._targets)
-        self._targets = self._pairing = None
+
+    def _known_pairing(self) -> Tensor:
+        if self._pairing is None:
+            raise StateError(f"{type(self).__name__} met a loss without a forward pass before it")
+        return self._pairing
 
     def note_targets(self, state: State, logger: Logger) -> None:
         """Keep the targets that the loss used, before other methods restore theirs."""
@@ -137,11 +158,10 @@ class SampleMixing(Algorithm):
         """Add the loss against the partners' targets, each loss with its share."""
         own = state.batch_get_item(self.target_key)
         targets = check_tensor(self, "targets", self._targets)
-        state.batch_set_item(self.target_key, targets[self._pairing])
+        state.batch_set_item(self.target_key, targets[self._known_pairing()])
         with get_precision_context(
             state.precision, state.precision_config, device_type=targets.device.type
         ):
-            other = state.model.loss(state.outputs, state.batch)  # pyright: ignore[reportCallIssue]
+            other = state.model.loss(state.outputs, state.batch)
         state.batch_set_item(self.target_key, own)
         state.loss = interpolate(state.loss, other, self._share)
-        self._targets = self._pairing = None

@@ -19,6 +19,7 @@ box pasted too. ``alpha=0`` cuts nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ def cutmix_batch(
     target: Tensor,
     length: float | None = None,
     alpha: float = 1.0,
-    bbox: tuple | None = None,
+    bbox: Sequence[int] | None = None,
     indices: Tensor | None = None,
     uniform_sampling: bool = False,
 ) -> tuple[Tensor, Tensor, float, Box]:
@@ -119,7 +120,7 @@ def _interval(size: int, length: int, position: float, uniform: bool) -> tuple[i
     return max(start, 0), min(start + length, size)
 
 
-def _checked_box(bbox: tuple, height: int, width: int) -> Box:
+def _checked_box(bbox: Sequence[int], height: int, width: int) -> Box:
     top, left, bottom, right = (int(edge) for edge in bbox)
     if not (0 <= top <= bottom <= height and 0 <= left <= right <= width):
         raise ConfigError(
@@ -175,7 +176,7 @@ class CutMix(SampleMixing):
         )
 
     def mix_inputs(self, state: State, logger: Logger) -> None:
-        """Paste boxes into the inputs of the microbatch."""
+        """Give the model images with pasted boxes."""
         inputs = check_tensor(self, "inputs", state.batch_get_item(self.input_key))
         targets = check_tensor(self, "targets", state.batch_get_item(self.target_key))
         self._is_dense = targets.ndim > 2 and targets.shape[-2:] == inputs.shape[-2:]
@@ -184,21 +185,23 @@ class CutMix(SampleMixing):
                 f"targets of shape {tuple(targets.shape)} are as large as the images: the box is "
                 "pasted into them, and two losses cannot stand for that. Use interpolate_loss=False"
             )
-        self._pairing = draw_pairing(inputs)
+        super().mix_inputs(state, logger)
+
+    def blend(self, inputs: Tensor, pairing: Tensor) -> tuple[Tensor, float]:
+        """Return inputs with a pasted box and the partners' share of their area."""
         # The pairing stands in for the targets, which are mixed before the loss.
         mixed, _, own_share, self._box = cutmix_batch(
             inputs,
-            self._pairing,
+            pairing,
             alpha=self.alpha,
-            indices=self._pairing,
+            indices=pairing,
             uniform_sampling=self.uniform_sampling,
         )
-        self._share = 1 - own_share
-        state.batch_set_item(self.input_key, mixed)
+        return mixed, 1 - own_share
 
-    def combine(self, outputs: Tensor, targets: Tensor, partners: Tensor) -> Tensor:
+    def combine(self, outputs: Tensor, targets: Tensor, pairing: Tensor) -> Tensor:
         """Mix targets by area, or paste the box into targets as large as the image."""
         if not self._is_dense:
-            return super().combine(outputs, targets, partners)
+            return super().combine(outputs, targets, pairing)
         top, left, bottom, right = self._box
-        return _paste(targets, partners[..., top:bottom, left:right], self._box)
+        return _paste(targets, targets[..., top:bottom, left:right][pairing], self._box)

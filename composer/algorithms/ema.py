@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from composer.algorithms._averaging import (
     WeightPairs,
     copies_like,
+    has_average,
     named_tensors,
     select_tensors,
     trained_tensors,
@@ -72,8 +73,8 @@ def compute_ema(model: nn.Module, ema_model: nn.Module, smoothing: float = 0.99)
         0.25
     """
     check_number("smoothing", smoothing, 0, 1)
-    weights = dict(named_tensors(model))
-    WeightPairs(weights, select_tensors(ema_model, weights)).average(smoothing)
+    averages = select_tensors(ema_model, dict(named_tensors(model)))
+    WeightPairs(model, averages).average(smoothing)
 
 
 class EMA(Algorithm):
@@ -81,7 +82,7 @@ class EMA(Algorithm):
 
     ``state.model`` holds the training weights, except while evaluation, a checkpoint or an export
     is under way. So the model in a checkpoint is the average, and this method's own state has the
-    training weights, from which a resumed run goes on.
+    training weights, from which a resumed run goes on. Counters and frozen weights have no average.
 
     Args:
         half_life: time in which a weight's share in the average halves, in batches or epochs.
@@ -172,7 +173,8 @@ class EMA(Algorithm):
             return
         weights, was_shown = self._loaded
         self._loaded = None
-        self._shadow = copies_like(weights, state.model)
+        averaged = {name: value for name, value in weights.items() if has_average(value)}
+        self._shadow = copies_like(averaged, state.model)
         self._pairs = None
         self._is_shown = was_shown
         self.hide(state.model)
@@ -216,8 +218,7 @@ class EMA(Algorithm):
     def _bound(self, model: nn.Module) -> WeightPairs:
         """Return the model's tensors with their averages; looked up once per fit."""
         if self._pairs is None:
-            shadow = self._started()
-            self._pairs = WeightPairs(select_tensors(model, shadow), shadow)
+            self._pairs = WeightPairs(model, self._started())
         return self._pairs
 
     def _started(self) -> dict[str, Tensor]:
@@ -288,12 +289,14 @@ class EMA(Algorithm):
 
     @torch.no_grad()
     def _copy_to(self, model: nn.Module, averaged: bool) -> None:
-        source: Mapping[str, Tensor] = self._started()
-        if averaged == self._is_shown:
-            own = self._own_model()
-            if own is None:
-                raise StateError("the run's own model, which has these weights, is gone")
-            source = select_tensors(own, source)
+        source: dict[str, Tensor] = self._started()
+        own = self._own_model()
+        if own is not None:
+            held = dict(named_tensors(own))
+            # What the run's model holds of the averages or training weights now, or of neither.
+            source = held if averaged == self._is_shown else held | source
+        elif averaged == self._is_shown:
+            raise StateError("the run's own model, which has these weights, is gone")
         for name, tensor in select_tensors(model, source).items():
             tensor.copy_(source[name])
 

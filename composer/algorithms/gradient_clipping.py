@@ -99,12 +99,12 @@ def _clip_adaptively(parameters: list[Tensor], threshold: float) -> None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     limits = [_unit_norms(parameter) for parameter in parameters]
     norms = [_unit_norms(gradient) for gradient in gradients]
-    torch._foreach_clamp_min_(limits, _MIN_WEIGHT_NORM)  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_mul_(limits, threshold)  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_clamp_min_(norms, _MIN_GRADIENT_NORM)  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_div_(limits, norms)  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_clamp_max_(limits, 1.0)  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_mul_(gradients, limits)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_clamp_min_(limits, _MIN_WEIGHT_NORM)
+    torch._foreach_mul_(limits, threshold)
+    torch._foreach_clamp_min_(norms, _MIN_GRADIENT_NORM)
+    torch._foreach_div_(limits, norms)
+    torch._foreach_clamp_max_(limits, 1.0)
+    torch._foreach_mul_(gradients, limits)
 
 
 def _unit_norms(tensor: Tensor) -> Tensor:

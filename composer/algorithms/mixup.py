@@ -22,10 +22,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from composer.algorithms._checks import check_number, check_tensor
+from composer.algorithms._checks import check_number
 from composer.algorithms._mixing import Key, SampleMixing, draw_beta, draw_pairing
-from composer.core.logger import Logger
-from composer.core.state import State
 
 __all__ = ["MixUp", "mixup_batch"]
 
@@ -111,12 +109,8 @@ class MixUp(SampleMixing):
             f"input_key={self.input_key!r}, target_key={self.target_key!r})"
         )
 
-    def mix_inputs(self, state: State, logger: Logger) -> None:
-        """Blend the inputs of the microbatch."""
-        inputs = check_tensor(self, "inputs", state.batch_get_item(self.input_key))
-        self._pairing = draw_pairing(inputs)
+    def blend(self, inputs: Tensor, pairing: Tensor) -> tuple[Tensor, float]:
+        """Return blended inputs and the partners' share in them."""
         # The pairing stands in for the targets, which are mixed before the loss.
-        mixed, _, self._share = mixup_batch(
-            inputs, self._pairing, alpha=self.alpha, indices=self._pairing
-        )
-        state.batch_set_item(self.input_key, mixed)
+        mixed, _, share = mixup_batch(inputs, pairing, alpha=self.alpha, indices=pairing)
+        return mixed, share

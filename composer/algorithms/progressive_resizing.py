@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -111,7 +112,7 @@ def _draw_corner(input: Tensor, size: tuple[int, int]) -> tuple[int, int]:
     return int(first * (height - size[0] + 1)), int(second * (width - size[1] + 1))
 
 
-def _compact(images: Tensor, window: tuple) -> Tensor:
+def _compact(images: Tensor, window: tuple[Any, ...]) -> Tensor:
     """Cut a window out and store it without gaps, in the memory order of the whole."""
     is_channels_last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
     memory_format = torch.channels_last if is_channels_last else torch.contiguous_format

@@ -1,0 +1,1 @@
+from composer.callbacks.checkpoint_saver import CheckpointSaver as CheckpointSaver

@@ -158,6 +158,9 @@ class CheckpointSaver(Callback):
         for path, saved_at in state.get("all_saved_checkpoints_to_timestamp", []):
             if self._folder is None or not _is_inside(path, self._folder):
                 continue
+            if not os.path.exists(path):
+                # Deleted right after the checkpoint that lists it was written.
+                continue
             timestamp = Timestamp()
             timestamp.load_state_dict(saved_at)
             self.all_saved_checkpoints_to_timestamp[path] = timestamp

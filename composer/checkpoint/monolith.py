@@ -182,8 +182,9 @@ def _damaged(path: str, error: Exception) -> str:
 
 def _composer_types() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """Return the types in MosaicML Composer's files that torch does not allow by itself."""
-    multiarray = np._core.multiarray  # pyright: ignore
-    reconstruct, scalar = multiarray._reconstruct, multiarray.scalar  # pyright: ignore
+    # Asked of numpy itself, which keeps these two in a module of another name in each version.
+    reconstruct: Callable[..., Any] = cast("Any", np.zeros(0).__reduce__())[0]
+    scalar: Callable[..., Any] = cast("Any", np.float64(0).__reduce__())[0]
     number_types = {type(np.dtype(name)) for name in ("uint8", "uint32", "int32", "int64")}
     number_types |= {type(np.dtype(name)) for name in ("bool", "float32", "float64", "uint64")}
     return [
@@ -192,7 +193,7 @@ def _composer_types() -> list[Callable[..., Any] | tuple[Callable[..., Any], str
         np.ndarray,
         np.dtype,
         *number_types,
-        # numpy 1 and numpy 2 call the module by different names.
+        # A file names the module of the version that wrote it.
         (reconstruct, "numpy.core.multiarray._reconstruct"),
         (reconstruct, "numpy._core.multiarray._reconstruct"),
         (scalar, "numpy.core.multiarray.scalar"),

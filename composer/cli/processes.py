@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from composer.env import FAILURE_FILE
 from composer.errors import LaunchError
 
 __all__ = ["Job", "run_jobs"]
@@ -57,6 +58,16 @@ class _Worker:
     job: Job
     process: "subprocess.Popen[bytes]"
     outputs: tuple[Path, ...]
+    failure_file: Path
+    ended_ns: int = 0
+
+    @property
+    def failed_ns(self) -> int:
+        """When it failed, by its own account if it left one (see `composer.distributed.group`)."""
+        try:
+            return int(self.failure_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return self.ended_ns
 
     @property
     def exit_code(self) -> int | None:
@@ -106,14 +117,14 @@ class _Crew:
         self._signal_children = signal_children
         self._stopping = False
         self._running: list[_Worker] = []
-        self._failed: list[_Worker] = []  # in the order in which they ended
+        self._failed: list[_Worker] = []
 
     def start(self, jobs: Sequence[Job], folder: Path) -> None:
         """Start all jobs."""
         files = _OutputFiles(folder)
         with contextlib.closing(files):
             for job in jobs:
-                worker = _start(job, files)
+                worker = _start(job, files, folder / f"{job.rank}.failed")
                 self._running.append(worker)
                 self._say(f"rank {job.rank}: started as process {worker.process.pid}")
 
@@ -130,7 +141,7 @@ class _Crew:
             received = self._collect(deadline - time.monotonic())
             if received:
                 return self._end_by(received)
-        failed = list(self._failed)
+        failed = sorted(self._failed, key=lambda worker: worker.failed_ns)
         self._report(failed)
         self._stop(signal.SIGTERM)
         return failed[0].exit_code or 1
@@ -170,6 +181,7 @@ class _Crew:
         for worker in list(self._running):
             if worker.process.poll() is not None:
                 self._running.remove(worker)
+                worker.ended_ns = time.monotonic_ns()
                 self._say(f"rank {worker.job.rank}: ended with exit code {worker.exit_code}")
                 if worker.exit_code:
                     self._failed.append(worker)
@@ -215,7 +227,7 @@ class _OutputFiles:
             os.close(descriptor)
 
 
-def _start(job: Job, files: _OutputFiles) -> _Worker:
+def _start(job: Job, files: _OutputFiles, failure_file: Path) -> _Worker:
     outputs: tuple[Path, ...] = ()
     streams: dict[str, int] = {}
     if not job.inherits_output:
@@ -226,7 +238,7 @@ def _start(job: Job, files: _OutputFiles) -> _Worker:
     try:
         process = subprocess.Popen(
             list(job.command),
-            env=dict(job.environment),
+            env={**job.environment, FAILURE_FILE.name: str(failure_file)},
             start_new_session=True,
             preexec_fn=_end_with_parent(),  # noqa: PLW1509 - the launcher has one thread
             stdin=subprocess.DEVNULL if streams else None,
@@ -235,7 +247,7 @@ def _start(job: Job, files: _OutputFiles) -> _Worker:
         )
     except OSError as error:
         raise LaunchError(f"cannot start {job.command[0]!r}: {error}") from error
-    return _Worker(job, process, outputs)
+    return _Worker(job, process, outputs, failure_file)
 
 
 def _end_with_parent() -> Callable[[], None] | None:

@@ -76,8 +76,9 @@ class Algorithm(Serializable):
         :meth:`required_on_load` can be made again without running text from the file. By default
         every constructor argument that is kept under its own name and is a JSON value.
         """
-        names = type(self).__init__.__code__.co_varnames[1 : _num_arguments(type(self))]
-        kept = ((name, getattr(self, name, None)) for name in names if hasattr(self, name))
+        kept = (
+            (name, getattr(self, name)) for name in _arguments(type(self)) if hasattr(self, name)
+        )
         return {name: value for name, value in kept if _is_json(value)}
 
     def state_dict(self) -> dict[str, Any]:
@@ -98,9 +99,12 @@ class Algorithm(Serializable):
         return getattr(self, self.events[event])(state, logger)
 
 
-def _num_arguments(cls: type) -> int:
+def _arguments(cls: type) -> tuple[str, ...]:
+    # A class without a constructor of its own has that of `object`, which is not Python code.
     code = getattr(cls.__init__, "__code__", None)
-    return 0 if code is None else code.co_argcount + code.co_kwonlyargcount
+    if code is None:
+        return ()
+    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
 
 
 def _is_json(value: object) -> bool:

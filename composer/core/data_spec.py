@@ -101,6 +101,8 @@ class DataSpec:
         self.split_batch = split_batch or default_split_batch
         self.get_num_samples_in_batch = get_num_samples_in_batch or count_samples
         self._count_tokens = get_num_tokens_in_batch
+        # Whether the user counts tokens himself.
+        self.counts_tokens = get_num_tokens_in_batch is not None
         dataset = getattr(cast("Any", loader), "dataset", None)
         has_length = getattr(dataset, "max_seq_len", None) is not None
         self._dataset_of_tokens: Any = dataset if has_length else None

@@ -257,7 +257,12 @@ class Engine:
         if self._is_closed:
             raise StateError(f"{event.value!r} cannot run: the trainer is closed. Make a new one.")
         self._check_state(event)
-        listeners = _Listeners(self.algorithms_for(event), self._calls(event))
+        algorithms: Sequence[Algorithm] = [a for a in self.state.algorithms if _may_act(a, event)]
+        # The user's passes may look at who acts, so they wait until that is decided; running all
+        # passes now and again then would reverse AFTER_* events twice.
+        if not (self._has_user_passes and any(map(_decides_at_run_time, algorithms))):
+            algorithms = self._ordered(algorithms, event)
+        listeners = _Listeners(algorithms, self._calls(event))
         return listeners if listeners else None
 
     def _ordered(self, algorithms: Sequence[Algorithm], event: Event) -> Sequence[Algorithm]:
@@ -319,7 +324,7 @@ class Engine:
         """Call while closing: one failure must not keep the others from closing."""
         try:
             function(*args)
-        except Exception:  # noqa: BLE001 - reported with its traceback
+        except Exception:
             log.exception("closing failed in %r", function)
             return False
         return True

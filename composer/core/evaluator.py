@@ -39,14 +39,14 @@ class Evaluator:
             function ``f(state, event)`` that is asked on ``BATCH_END`` and ``EPOCH_END`` (a time
             also evaluates at the end of training); 0 is never, ``None`` is what the trainer says.
         device_eval_microbatch_size: samples per forward pass on each device; ``'auto'`` finds it
-            by trying (GPU only). By default the batch size of the dataloader.
+            by trying (GPU only). By default the batch size of the dataloader; a loader that has
+            none, such as a list of batches, is not split.
 
     Attributes:
         auto_microbatching: whether the microbatch size is found by trying.
 
     Raises:
         ValueError: a metric name is not a regular expression, or an interval or size cannot be.
-        AttributeError: no microbatch size is given and the dataloader has no batch size.
 
     Example:
         >>> Evaluator(label="test", dataloader=[], device_eval_microbatch_size=8).label
@@ -200,7 +200,7 @@ def _checked_subset(subset_num_batches: int | None) -> int | None:
     return subset_num_batches
 
 
-def _microbatch_size(size: int | str | float | None, dataloader: Any) -> int | float:
+def _microbatch_size(size: int | str | float | None, dataloader: Any) -> int | float | None:
     if size is None or size == "auto":
         return _batch_size(dataloader)
     if isinstance(size, str | bool) or size <= 0:
@@ -210,12 +210,10 @@ def _microbatch_size(size: int | str | float | None, dataloader: Any) -> int | f
     return size
 
 
-def _batch_size(dataloader: Any) -> int:
+def _batch_size(dataloader: Any) -> int | None:
     sampler = getattr(dataloader, "batch_sampler", None)
     for holder in (dataloader, sampler):
         size = getattr(holder, "batch_size", None)
         if size is not None:
             return size
-    raise AttributeError(
-        f"a {type(dataloader).__name__} has no batch_size; give device_eval_microbatch_size"
-    )
+    return None

@@ -125,7 +125,7 @@ class Event(StringEnum):
 
     @property
     def canonical_name(self) -> str:
-        """What is opened or closed: the name without ``before_``, ``after_``, ``_start``, ``_end``."""
+        """What is opened or closed: the name without ``before_``, ``_end`` and their like."""
         name = self.value.replace("before_", "").replace("after_", "")
         return name.removesuffix("_start").removesuffix("_end")
 

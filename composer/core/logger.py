@@ -1,16 +1,17 @@
 """The router between what is logged and where it goes.
 
-Callers log tensors or numbers at any time; nothing is read from the device then. :meth:`Logger.flush`
-reads everything a step produced in one copy and hands each destination one dict per step. On an
-accelerator the copy is asynchronous: the loop does not wait for it, and destinations get a step's
-values a moment later, in order. This file is one of the two places that read from the device.
+Callers log tensors or numbers at any time; nothing is read from the device then.
+:meth:`Logger.flush` reads everything a step produced in one copy and hands each destination one
+dict per step. On an accelerator the copy is asynchronous: the loop does not wait for it, and
+destinations get a step's values a moment later, in order. This file is one of the two places that
+read from the device.
 """
 
 from __future__ import annotations
 
 import pathlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,9 +43,13 @@ class _Step:
         self.tensors: list[tuple[str, torch.Tensor]] = []
 
     def add(self, name: str, value: Any) -> None:
-        self.metrics[name] = value
         if isinstance(value, torch.Tensor) and value.numel() == 1:
-            self.tensors.append((name, value.detach()))
+            if value.is_cpu:
+                # Waits for nothing, and takes the number before the tensor may change.
+                value = value.item()
+            else:
+                self.tensors.append((name, value.detach().clone()))
+        self.metrics[name] = value
 
 
 class _Copy:
@@ -60,11 +65,8 @@ class _Copy:
         remote: list[torch.Tensor] = []
         for step in steps:
             for name, tensor in step.tensors:
-                if tensor.device.type == "cpu":
-                    step.metrics[name] = tensor.item()
-                else:
-                    self._places.append((step.metrics, name))
-                    remote.append(tensor)
+                self._places.append((step.metrics, name))
+                remote.append(tensor)
         if remote:
             self._start(remote)
 
@@ -114,7 +116,10 @@ class Logger:
         self._metric_sinks = [d.log_metrics for d in self.destinations if _takes(d, "log_metrics")]
         # Whether anybody takes them: if not, computing values only to log them is a waste.
         self.listens_to_metrics = bool(self._metric_sinks)
-        self.listens_to_traces = any(_takes(d, "log_traces") for d in self.destinations)
+        self.listens_to_traces = any(
+            _takes(d, "log_traces") and getattr(d, "should_log_traces", True)
+            for d in self.destinations
+        )
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics; nothing is read from the device before the next :meth:`flush`.
@@ -130,7 +135,11 @@ class Logger:
         steps = self._steps
         current = steps[-1] if steps else None
         # A name logged twice in one step is two readings: destinations must see both.
-        if current is None or current.step != step or not current.metrics.keys().isdisjoint(metrics):
+        if (
+            current is None
+            or current.step != step
+            or not current.metrics.keys().isdisjoint(metrics)
+        ):
             current = _Step(step)
             steps.append(current)
         for name, value in metrics.items():
@@ -151,6 +160,14 @@ class Logger:
             for step in copies.popleft().finish():
                 for log_metrics in self._metric_sinks:
                     log_metrics(step.metrics, step.step)
+
+    def interrupt(self) -> None:
+        """Deliver what was logged, and tell the destinations that an error or Ctrl-C ended it."""
+        try:
+            self.flush()
+        finally:
+            for destination in self.destinations:
+                destination.interrupted()
 
     def log_hyperparameters(self, parameters: dict[str, Any]) -> None:
         """Log configuration values, by name."""
@@ -230,7 +247,7 @@ def _takes(destination: LoggerDestination, method: str) -> bool:
     return getattr(type(destination), method) is not getattr(LoggerDestination, method)
 
 
-def format_log_data_value(data: Any) -> str:
+def format_log_data_value(data: Any) -> str:  # noqa: PLR0911 - one return per kind of value
     """Return a short text for a logged value.
 
     Strings are quoted, floats have four decimals, one-element tensors read as numbers, larger ones
@@ -254,5 +271,3 @@ def format_log_data_value(data: Any) -> str:
     if isinstance(data, Sequence | set | frozenset):
         return "[" + ", ".join(format_log_data_value(item) for item in data) + "]"
     return str(data)
-
-

@@ -113,6 +113,12 @@ class LoggerDestination(Callback):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot give files back")
 
+    def interrupted(self) -> None:
+        """Run where an error or Ctrl-C has ended ``fit``, ``eval`` or ``predict``.
+
+        Everything logged before has arrived; training may go on later.
+        """
+
     def can_upload_files(self) -> bool:
         """Return whether :meth:`upload_file` stores anything."""
         return False

@@ -31,8 +31,9 @@ def check_microbatch_size(size: MicrobatchSize, name: str = "device_train_microb
     Raises:
         ValueError: not a positive number, ``'auto'`` or ``None``.
     """
-    is_number = isinstance(size, int | float) and not isinstance(size, bool)
-    if size is None or size == "auto" or (is_number and size > 0):
+    if size is None or size == "auto":
+        return
+    if isinstance(size, int | float) and not isinstance(size, bool) and size > 0:
         return
     raise ConfigError(
         f"{name}={size!r} must be a positive number of samples, 'auto', or None for the "
@@ -65,7 +66,10 @@ class Microbatcher:
         self._num_alloc_retries = 0
 
     def run(
-        self, count_samples: Callable[[], int | float], attempt: Callable[[], T], undo: Callable[[], None]
+        self,
+        count_samples: Callable[[], int | float],
+        attempt: Callable[[], T],
+        undo: Callable[[], None],
     ) -> T:
         """Run one batch.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import Any
 
 import torch
 
-from composer.errors import ConfigError
+from composer.errors import ConfigError, MissingDependencyError
 from composer.utils.string_enum import StringEnum
 
 __all__ = ["Precision", "check_precision", "get_precision_context"]
@@ -70,9 +71,9 @@ def _check_fp8() -> None:
             f"{'.'.join(map(str, capability))}; use 'amp_bf16'"
         )
     try:
-        import torchao.float8  # noqa: F401, PLC0415  # pyright: ignore[reportMissingImports]
+        import_module("torchao.float8")
     except ImportError as error:
-        raise ConfigError(
+        raise MissingDependencyError(
             "precision='amp_fp8' needs torchao: pip install 'composer-ml[fp8]'"
         ) from error
 

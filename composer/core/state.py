@@ -15,7 +15,13 @@ from torch.optim import Optimizer
 
 from composer.core.precision import Precision
 from composer.core.serializable import Serializable
-from composer.core.state_io import load_state, state_to_dict
+from composer.core.state_io import (
+    load_model_state,
+    load_optimizer_state,
+    load_state,
+    optimizers_to_dict,
+    state_to_dict,
+)
 from composer.core.time import Time, Timestamp, TimeUnit, ensure_time
 from composer.distributed import comm
 from composer.errors import ConfigError
@@ -90,7 +96,8 @@ class State(Serializable):
         callbacks: Callback | Sequence[Callback] | None = None,
         parallelism_config: Any = None,
     ) -> None:
-        self.model = model
+        # A ComposerModel; typed loosely, because that class stands on a floor above.
+        self.model: Any = model
         self.rank_zero_seed = rank_zero_seed
         self.run_name = run_name
         self.device = device
@@ -110,8 +117,12 @@ class State(Serializable):
 
         self.train_dataloader = train_dataloader
         self.evaluators = evaluators
-        self.dataset_state: dict[str, Any] = dataset_state if dataset_state is not None else {"train": None, "eval": {}}
-        self.dataset_resumption: dict[str, Any] = dataset_resumption if dataset_resumption is not None else {"train": False, "eval": {}}
+        self.dataset_state: dict[str, Any] = (
+            dataset_state if dataset_state is not None else {"train": None, "eval": {}}
+        )
+        self.dataset_resumption: dict[str, Any] = (
+            dataset_resumption if dataset_resumption is not None else {"train": False, "eval": {}}
+        )
         self._dataloader: Iterable[Any] | None = None
         self._dataloader_label: str | None = None
         self._dataloader_len: int | None = None
@@ -170,7 +181,9 @@ class State(Serializable):
         limit = self._max_duration
         if limit is None:
             return None
-        return Time(self.timestamp.count(limit.unit) / limit.value, TimeUnit.DURATION)
+        # Training that was stopped before its first batch has a limit of 0, and has reached it.
+        share = self.timestamp.count(limit.unit) / limit.value if limit.value else 1.0
+        return Time(share, TimeUnit.DURATION)
 
     def stop_training(self) -> None:
         """End training after the current batch."""
@@ -232,8 +245,8 @@ class State(Serializable):
             self._dataloader_len = actual
         elif actual is not None and wanted > actual:
             warnings.warn(
-                f"{wanted} batches of {self._dataloader_label!r} were asked for, but there are only "
-                f"{actual}; using {actual}",
+                f"{wanted} batches of {self._dataloader_label!r} were asked for, but there are "
+                f"only {actual}; using {actual}",
                 stacklevel=2,
             )
             self._dataloader_len = actual
@@ -287,7 +300,9 @@ class State(Serializable):
             TypeError: the batch is not a pair.
         """
         if not isinstance(self.batch, Sequence) or len(self.batch) != 2:
-            raise TypeError(f"state.batch is no pair but a {type(self.batch).__name__}; use state.batch")
+            raise TypeError(
+                f"state.batch is no pair but a {type(self.batch).__name__}; use state.batch"
+            )
         inputs, targets = self.batch
         return inputs, targets
 
@@ -307,7 +322,9 @@ class State(Serializable):
             return
         self.named_optimizers = {}
         for optimizer in ensure_tuple(optimizers):
-            self.named_optimizers[_free_name(type(optimizer).__name__, self.named_optimizers)] = optimizer
+            self.named_optimizers[_free_name(type(optimizer).__name__, self.named_optimizers)] = (
+                optimizer
+            )
 
     @property
     def schedulers(self) -> list[LRScheduler]:
@@ -363,6 +380,26 @@ class State(Serializable):
         return self.fsdp_config is not None
 
     @property
+    def fsdp_config_version(self) -> int:
+        """Which sharding is used: 0 for none, 2 for ``fully_shard``, the only one there is."""
+        return 2 if self.fsdp_enabled else 0
+
+    @property
+    def fsdp_state_dict_type(self) -> str | None:
+        """How checkpoints keep a sharded model: ``'full'`` or ``'sharded'``; else ``None``."""
+        return getattr(self.fsdp_config, "state_dict_type", None)
+
+    @property
+    def fsdp_sharded_state_dict_enabled(self) -> bool:
+        """Whether each rank saves its own part of the model."""
+        return self.fsdp_state_dict_type == "sharded"
+
+    @property
+    def load_monolith_rank0_only(self) -> bool:
+        """Whether only rank 0 reads a single-file checkpoint of a sharded model."""
+        return bool(getattr(self.fsdp_config, "load_monolith_rank0_only", False))
+
+    @property
     def tp_config(self) -> Any:
         """The tensor parallel options, where the model is tensor parallel."""
         return getattr(self.parallelism_config, "tp", None)
@@ -377,7 +414,40 @@ class State(Serializable):
         """Return the model's parameters and buffers, by name."""
         return self.model.state_dict()
 
-    def load_state_dict(
+    def get_optim_state_dict(self) -> dict[str, Any]:
+        """Return the optimizers' states, by the optimizer's name and the parameters' names."""
+        return optimizers_to_dict(self)
+
+    def load_model_state(
+        self,
+        state_dict: dict[str, Any],
+        logger: Logger,
+        strict: bool,
+        exclude_algorithms: list[str] | None = None,
+        algorithm_passes: list[AlgorithmPass] | None = None,
+    ) -> None:
+        """Take over only the weights of what :meth:`state_dict` returned.
+
+        Arguments as in :meth:`load_state_dict`.
+        """
+        load_model_state(self, state_dict, logger, strict, exclude_algorithms, algorithm_passes)
+
+    def load_optim_state(self, state_dict: dict[str, Any], strict: bool = True) -> None:
+        """Take over only the optimizers' states of what :meth:`state_dict` returned.
+
+        Args:
+            state_dict: the dict.
+            strict: whether an optimizer without a state in the dict is refused.
+
+        Raises:
+            ValueError: ``strict`` and no state for an optimizer.
+        """
+        missing = self.named_optimizers.keys() - state_dict.get("optimizers", {}).keys()
+        if strict and missing:
+            raise ConfigError(f"the dict has no state of the optimizers {sorted(missing)}")
+        load_optimizer_state(self, state_dict)
+
+    def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride] - Composer's own form
         self,
         state: dict[str, Any],
         logger: Logger,
@@ -385,7 +455,15 @@ class State(Serializable):
         exclude_algorithms: list[str] | None = None,
         algorithm_passes: list[AlgorithmPass] | None = None,
     ) -> None:
-        """Take over what :meth:`state_dict` returned; see :func:`composer.core.state_io.load_state`."""
+        """Take over what :meth:`state_dict` returned.
+
+        Args:
+            state: the dict; it may lack parts.
+            logger: given to methods that are added and applied.
+            strict: whether the model's names must match exactly.
+            exclude_algorithms: methods of the dict that must not be added.
+            algorithm_passes: the order of methods, to see whether one can still be added.
+        """
         load_state(self, state, logger, strict, exclude_algorithms, algorithm_passes)
 
 

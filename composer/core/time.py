@@ -210,7 +210,7 @@ class Timestamp(Serializable):
 
     def to_next_batch(
         self,
-        samples: int | Time[int] = 0,
+        samples: int | float | Time[int] = 0,
         tokens: int | Time[int] = 0,
         duration: datetime.timedelta | None = None,
     ) -> Timestamp:

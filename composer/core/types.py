@@ -16,7 +16,7 @@ Batch: TypeAlias = Any
 Dataset: TypeAlias = torch.utils.data.Dataset[Any]
 """A data set of which a dataloader makes batches."""
 
-JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
+JSON: TypeAlias = str | int | float | bool | list["JSON"] | dict[str, "JSON"] | None
 """A value that JSON can hold."""
 
 

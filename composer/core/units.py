@@ -7,6 +7,7 @@ while training runs are in :mod:`composer.core.time`.
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from typing import Any, Generic, TypeVar, cast
 
@@ -25,7 +26,7 @@ class TimeUnit(StringEnum):
     EPOCH = "ep"
     BATCH = "ba"
     SAMPLE = "sp"
-    TOKEN = "tok"
+    TOKEN = "tok"  # noqa: S105 - no password
     DURATION = "dur"
     SECOND = "sec"
 
@@ -35,7 +36,10 @@ _NUMBER_AND_UNIT = re.compile(
     r"^\s*([-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:e[-+]?\d+)?)\s*(iter|ep|ba|sp|tok|dur|sec)\s*$",
     re.IGNORECASE,
 )
-_EXAMPLES = "Write a number and a unit: '10ep', '500ba', '1000sp', '1e6tok', '0.1dur', '2iter', or a clock time like '1h30m'."
+_EXAMPLES = (
+    "Write a number and a unit: '10ep', '500ba', '1000sp', '1e6tok', '0.1dur', '2iter', or a clock "
+    "time like '1h30m'."
+)
 
 
 class Time(Generic[TValue]):
@@ -104,7 +108,7 @@ class Time(Generic[TValue]):
 
     @classmethod
     def from_timedelta(cls, timestring: str | datetime.timedelta) -> Time[int]:
-        """Return a time in whole seconds from a ``timedelta`` or a clock string like ``'1h30m'``."""
+        """Return whole seconds from a ``timedelta`` or a clock string like ``'1h30m'``."""
         if isinstance(timestring, datetime.timedelta):
             return Time(int(timestring.total_seconds()), TimeUnit.SECOND)
         seconds = _clock_seconds(timestring)
@@ -125,7 +129,9 @@ class Time(Generic[TValue]):
             TypeError: a fraction in a unit that counts whole things.
         """
         if not isinstance(timestring, str):
-            raise TypeError(f"a time string is a str, got {timestring!r} ({type(timestring).__name__})")
+            raise TypeError(
+                f"a time string is a str, got {timestring!r} ({type(timestring).__name__})"
+            )
         seconds = _clock_seconds(timestring)
         if seconds is not None:
             return Time(seconds, TimeUnit.SECOND)
@@ -133,6 +139,8 @@ class Time(Generic[TValue]):
         if match is None:
             raise TimeFormatError(f"{timestring!r} is not a time. {_EXAMPLES}")
         number, unit = float(match.group(1)), TimeUnit(match.group(2).lower())
+        if not math.isfinite(number):
+            raise TimeFormatError(f"{timestring!r} is too large to be a time")
         if unit is TimeUnit.DURATION:
             return Time(number, unit)
         if number != int(number):
@@ -140,9 +148,7 @@ class Time(Generic[TValue]):
         return Time(int(number), unit)
 
     @classmethod
-    def from_input(
-        cls, i: TimeInput, default_int_unit: TimeUnit | str | None = None
-    ) -> Time[Any]:
+    def from_input(cls, i: TimeInput, default_int_unit: TimeUnit | str | None = None) -> Time[Any]:
         """Make a time of what a user may give: a :class:`Time`, a string, or a bare number.
 
         Args:

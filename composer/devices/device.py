@@ -89,7 +89,7 @@ class Device(ABC):
             return {**batch, **moved}
         if isinstance(batch, MutableMapping):
             # A shallow copy keeps the type and whatever else it carries (tokenizer encodings do).
-            copied = copy.copy(cast("MutableMapping[Any, Any]", batch))
+            copied = copy.copy(batch)
             for key, value in moved.items():
                 copied[key] = value
             return copied
@@ -101,7 +101,7 @@ class Device(ABC):
         if isinstance(batch, PackedSequence):
             # A named tuple by type, but its lengths must stay on the CPU; it knows how to move.
             here = batch.data.device == self.torch_device
-            return batch if here else batch.to(self.torch_device)
+            return batch if here else cast("Any", batch).to(self.torch_device)
         items = [self.batch_to_device(item) for item in batch]
         if all(new is old for new, old in zip(items, batch, strict=True)):
             return batch

@@ -1,5 +1,7 @@
 """A CUDA (or ROCm) GPU as a device."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,6 @@ class DeviceGPU(Device):
         index = _checked_index(device_id)
         self.torch_device = torch.device("cuda", index)
         torch.cuda.set_device(self.torch_device)
-        self._copies = torch.cuda.Stream(self.torch_device)
         torch.backends.cuda.matmul.allow_tf32 = allow_tf32
         torch.backends.cudnn.allow_tf32 = allow_tf32
 
@@ -47,13 +48,20 @@ class DeviceGPU(Device):
             return tensor
         if not (tensor.is_cpu and tensor.is_pinned()):
             return tensor.to(self.torch_device, non_blocking=True)
-        with torch.cuda.stream(self._copies):
+        copying = _copy_stream(self.torch_device)
+        with torch.cuda.stream(copying):
             moved = tensor.to(self.torch_device, non_blocking=True)
         computing = torch.cuda.current_stream(self.torch_device)
-        computing.wait_stream(self._copies)
+        computing.wait_stream(copying)
         # Or the allocator of the copying stream could give the memory away while it is in use.
         moved.record_stream(computing)
         return moved
+
+
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of copies to a GPU; no attribute, because a stream cannot be copied."""
+    return torch.cuda.Stream(device)
 
 
 def _checked_index(device_id: int | None) -> int:

@@ -33,7 +33,7 @@ def get_device(device: str | Device | None = None) -> Device:
         return device
     if device is None:
         return DeviceGPU() if torch.cuda.is_available() else DeviceCPU()
-    if not isinstance(device, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(device, str):
         raise ArgumentTypeError(
             f"device={device!r} is a {type(device).__name__}; give one of "
             f"{sorted(_BY_NAME)}, a composer Device, or None."

@@ -246,7 +246,7 @@ def parse(config: ParallelismConfig | Mapping[str, Any] | None) -> ParallelismCo
         return None
     if isinstance(config, Mapping):
         config = _construct("parallelism_config", config, ParallelismConfig)
-    elif not isinstance(config, ParallelismConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
+    elif not isinstance(config, ParallelismConfig):
         raise ArgumentTypeError(
             f"parallelism_config={config!r} is a {type(config).__name__}; give a mapping such as "
             "{'fsdp': {...}}, a ParallelismConfig, or None."

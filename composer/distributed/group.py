@@ -7,16 +7,19 @@ never mixes with collectives that run in another thread (asynchronous checkpoint
 """
 
 import atexit
+import contextlib
 import sys
+import time
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch.distributed as dist
 
 from composer.devices.device import Device
 from composer.devices.select import get_device
 from composer.distributed.ranks import get_global_rank, get_world_size, is_initialized
-from composer.env import MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE
+from composer.env import FAILURE_FILE, MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE
 from composer.errors import ConfigError, DistributedError
 
 __all__ = ["connect", "control_group", "disconnect", "initialize_dist", "is_alone"]
@@ -163,10 +166,23 @@ def _start_group(device: Device, timeout: float) -> None:
 
 
 def _leave() -> None:
-    failed = getattr(sys, "last_value", None) is not None
-    if failed and is_initialized() and "nccl" in str(dist.get_backend_config()):
-        return  # closing NCCL may wait for ranks that will not come; the error must get out
+    if getattr(sys, "last_value", None) is not None:
+        _note_failure()
+        if is_initialized() and "nccl" in str(dist.get_backend_config()):
+            return  # closing NCCL may wait for ranks that will not come; the error must get out
     disconnect()
+
+
+def _note_failure() -> None:
+    """Tell the launcher when an error ended this rank: before other ranks could notice it.
+
+    They fail as soon as they lose this one, and may well end before it. The time tells which rank
+    is to blame.
+    """
+    path = FAILURE_FILE.get()
+    if path is not None:
+        with contextlib.suppress(OSError):
+            Path(path).write_text(str(time.monotonic_ns()), encoding="utf-8")
 
 
 def _backend_for(device: Device) -> str:

@@ -180,7 +180,7 @@ def _as_tuples(value: Any) -> Any:
 
 
 def _check_seed(seed: int, room: int = 0) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(seed, bool) or not isinstance(seed, int):
         raise ArgumentTypeError(
             f"seed={seed!r} is a {type(seed).__name__}; give a whole number from 0 to {MAX_SEED}."
         )

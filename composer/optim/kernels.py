@@ -63,7 +63,7 @@ def shrink(params: list[Tensor], decay: float | Tensor, found_inf: Tensor | None
     if found_inf is not None:
         decay = decay * (1 - found_inf)
     if len(set(map(type, params))) == 1:
-        torch._foreach_mul_(params, 1 - decay)  # pyright: ignore[reportPrivateUsage]
+        torch._foreach_mul_(params, 1 - decay)
         return
     for param in params:  # sharded and plain tensors do not go into one call
         param.mul_(1 - decay)

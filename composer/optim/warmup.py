@@ -272,7 +272,7 @@ class WarmupStableDecayScheduler(WarmupSchedule):
         scale_warmup: whether the scale schedule ratio stretches the warmup too.
 
     Source: Hagele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
-    Durations" (arXiv 2405.18392), equation 1; the name is from Hu et al. 2024, "MiniCPM"
+    Durations" (arXiv 2405.18392); the name is from Hu et al. 2024, "MiniCPM"
     (arXiv 2404.06395).
     """
 

@@ -1,0 +1,1 @@
+from composer.trainer.trainer import Trainer as Trainer

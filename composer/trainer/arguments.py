@@ -1,4 +1,4 @@
-"""The Trainer's keywords in groups, each checked once, for the constructor and for ``fit`` alike."""
+"""The Trainer's keywords in groups, each checked once, for the constructor and ``fit`` alike."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TextIO, TypeVar
+from typing import Any, ParamSpec, Self, TextIO, TypeVar
 
 from composer.core.data_spec import DataSpec, ensure_data_spec
 from composer.core.evaluator import Evaluator, ensure_evaluators
 from composer.core.logger_destination import LoggerDestination
-from composer.core.state import State
 from composer.core.time import Time, TimeUnit, ensure_time
 from composer.errors import ArgumentTypeError, ConfigError, did_you_mean
 from composer.utils.iter_helpers import ensure_tuple
@@ -23,6 +22,7 @@ __all__ = [
     "SaveOptions",
     "TrainDataOptions",
     "check_duration",
+    "check_num_batches",
     "refuse_unknown_keywords",
 ]
 
@@ -67,28 +67,32 @@ def check_duration(duration: int | str | Time[Any], name: str) -> Time[Any]:
     return time
 
 
+def check_num_batches(name: str, num_batches: int | None) -> None:
+    """Refuse what is no number of batches of an epoch; ``None`` says nothing.
+
+    Raises:
+        ValueError: neither positive nor -1.
+    """
+    if num_batches is not None and (num_batches == 0 or num_batches < -1):
+        raise ConfigError(f"{name}={num_batches} must be positive, or -1 for all")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainDataOptions:
     """What is trained on."""
 
-    dataloader: Iterable[Any] | DataSpec | dict[str, Any]
+    dataloader: Iterable[Any] | DataSpec | dict[str, Any] | None
     label: str
     num_batches: int
 
     def __post_init__(self) -> None:
-        if self.num_batches == 0 or self.num_batches < -1:
-            raise ConfigError(
-                f"train_subset_num_batches={self.num_batches} must be positive, or -1 for all"
-            )
+        check_num_batches("train_subset_num_batches", self.num_batches)
 
     def data_spec(self) -> DataSpec:
         """Return the loader with the rules for its batches."""
+        if self.dataloader is None:
+            raise ConfigError("no train_dataloader: give it to the Trainer or to fit()")
         return ensure_data_spec(self.dataloader)
-
-    def apply(self, state: State, data_spec: DataSpec) -> None:
-        """Make the loader the state's."""
-        state.set_dataloader(data_spec.dataloader, self.label, self.num_batches)
-        state.train_dataloader = data_spec.dataloader
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,21 @@ class EvalOptions:
     num_batches: int
 
     def __post_init__(self) -> None:
-        if self.num_batches == 0 or self.num_batches < -1:
-            raise ConfigError(
-                f"eval_subset_num_batches={self.num_batches} must be positive, or -1 for all"
-            )
+        check_num_batches("eval_subset_num_batches", self.num_batches)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is said how to evaluate and not on what."""
+        return self.dataloader is None and (self.interval != 1 or self.num_batches != -1)
+
+    def require_dataloader_if_used(self) -> None:
+        """Refuse to be told how to evaluate and not on what.
+
+        Raises:
+            ValueError: naming the arguments.
+        """
+        if self.is_idle:
+            raise ConfigError("eval_interval and eval_subset_num_batches need an eval_dataloader")
 
     def evaluators(self, metric_names: list[str]) -> list[Evaluator]:
         """Return the evaluators.
@@ -180,9 +195,14 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.object_store is not None:
             raise ConfigError(
-                "load_object_store is not supported yet: download the checkpoint first and give its "
-                "local path as load_path"
+                "load_object_store is not supported yet: download the checkpoint first and give "
+                "its local path as load_path"
             )
+
+    @classmethod
+    def to_resume(cls, path: str, given: Self) -> Self:
+        """Return the options for the run's own checkpoint: all of it, as it was written."""
+        return cls(path, None, False, given.strict_model_weights, given.progress_bar, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +224,3 @@ class SaveOptions:
                 f"save_num_checkpoints_to_keep={self.num_checkpoints_to_keep} must be -1 (all), 0, "
                 "or a positive number"
             )
-
-    def check_autoresume(self, run_name: str | None) -> None:
-        """Refuse ``autoresume`` without what it needs to find the latest checkpoint.
-
-        Raises:
-            ValueError: naming what is missing.
-        """
-        needed = {
-            "run_name": run_name,
-            "save_folder": self.folder,
-            "save_latest_filename": self.latest_filename,
-        }
-        missing = [name for name, value in needed.items() if not value]
-        if missing:
-            raise ConfigError(f"autoresume=True needs {' and '.join(missing)}")

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from composer import env
 from composer._version import __version__
+from composer.callbacks.checkpoint_saver import CheckpointSaver
 from composer.core.algorithm import Algorithm
 from composer.core.callback import Callback
 from composer.core.data_spec import DataSpec
@@ -23,12 +25,12 @@ from composer.core.logger_destination import LoggerDestination
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
 from composer.devices.device import Device
-from composer.distributed import comm
+from composer.distributed import comm, reproducibility
 from composer.distributed.plan import ParallelismPlan
 from composer.errors import ArgumentTypeError, ConfigError
 from composer.models.base import ComposerModel
 from composer.optim.decoupled_weight_decay import DecoupledSGDW
-from composer.trainer.arguments import LoggingOptions
+from composer.trainer.arguments import LoggingOptions, SaveOptions
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
 from composer.trainer.eval_loop import EvalLoop
@@ -43,14 +45,19 @@ from composer.trainer.train_step import TrainStep
 
 __all__ = [
     "FitParts",
+    "add_checkpoint_saver",
     "build_destinations",
     "build_fit_loop",
+    "check_autoresume",
     "check_model",
     "check_plugins",
     "choose_optimizers",
-    "default_microbatch_size",
+    "compile_in_place",
     "eval_metrics_of",
+    "fixed_microbatch_size",
     "run_facts",
+    "set_up_ranks",
+    "train_metrics_of",
 ]
 
 log = logging.getLogger(__name__)
@@ -79,7 +86,10 @@ def check_plugins(algorithms: Sequence[Any], callbacks: Sequence[Any]) -> None:
     Raises:
         TypeError: naming the object.
     """
-    for given, kind, name in ((algorithms, Algorithm, "algorithms"), (callbacks, Callback, "callbacks")):
+    for given, kind, name in (
+        (algorithms, Algorithm, "algorithms"),
+        (callbacks, Callback, "callbacks"),
+    ):
         for plugin in given:
             if not isinstance(plugin, kind):
                 hint = " (did you forget to make an instance?)" if isinstance(plugin, type) else ""
@@ -121,8 +131,8 @@ def choose_optimizers(model: torch.nn.Module, given: OptimizersInput) -> Optimiz
 def build_destinations(options: LoggingOptions) -> list[LoggerDestination]:
     """Return the user's destinations, then the progress bar and the console where asked for."""
     # Here, because a run without them must not pay for loading them.
-    from composer.loggers.console_logger import ConsoleLogger  # noqa: PLC0415
-    from composer.loggers.progress_bar_logger import ProgressBarLogger  # noqa: PLC0415
+    from composer.loggers.console_logger import ConsoleLogger
+    from composer.loggers.progress_bar_logger import ProgressBarLogger
 
     destinations = list(options.given)
     has_bar = any(isinstance(each, ProgressBarLogger) for each in destinations)
@@ -136,14 +146,75 @@ def build_destinations(options: LoggingOptions) -> list[LoggerDestination]:
     return destinations
 
 
-def default_microbatch_size(data_spec: DataSpec, given: Any) -> int | float | None:
-    """Return the microbatch size to begin with: the loader's batch size where none is given."""
-    if given is not None and given != "auto":
-        return given
-    return getattr(data_spec.dataloader, "batch_size", None)
+def set_up_ranks(device: Device, timeout_s: float, seed: int | None, deterministic: bool) -> int:
+    """Connect the ranks, agree on a seed and use it.
+
+    Returns:
+        The seed of rank 0; rank ``r`` uses ``r`` more.
+    """
+    # Alone there is nobody to connect to, and a group would only slow metrics down.
+    comm.connect(device, timeout_s, group_for_one=False)
+    rank_zero_seed = reproducibility.agree_on_seed(seed)
+    reproducibility.seed_all(rank_zero_seed + comm.get_global_rank())
+    if deterministic:
+        reproducibility.configure_deterministic_mode()
+    return rank_zero_seed
 
 
-def eval_metrics_of(model: ComposerModel, evaluators: Sequence[Evaluator]) -> dict[str, dict[str, Any]]:
+def add_checkpoint_saver(state: State, options: SaveOptions) -> CheckpointSaver | None:
+    """Return the user's own saver among the callbacks, or add one made of the options."""
+    for callback in state.callbacks:
+        if isinstance(callback, CheckpointSaver):
+            return callback
+    if options.folder is None:
+        return None
+    saver = CheckpointSaver(
+        folder=options.folder,
+        filename=options.filename,
+        latest_filename=options.latest_filename,
+        overwrite=options.overwrite,
+        save_interval=options.interval,
+        weights_only=options.weights_only,
+        ignore_keys=options.ignore_keys,
+        num_checkpoints_to_keep=options.num_checkpoints_to_keep,
+    )
+    state.callbacks.append(saver)
+    return saver
+
+
+def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tuple[str, str]:
+    """Return the folder and the name of the link to the newest checkpoint.
+
+    Raises:
+        ValueError: ``autoresume`` cannot find a checkpoint again without what is missing.
+    """
+    needed = {
+        "run_name": run_name or env.COMPOSER_RUN_NAME.get() or env.RUN_NAME.get(),
+        "save_folder": saver and saver.folder,
+        "save_latest_filename": saver and saver.latest_filename,
+    }
+    missing = [name for name, value in needed.items() if not value]
+    if saver is None or not saver.latest_filename or missing:
+        raise ConfigError(f"autoresume=True needs {' and '.join(missing)}")
+    return saver.folder, saver.latest_filename
+
+
+def fixed_microbatch_size(data_spec: DataSpec, given: Any) -> int | float | None:
+    """Return the size given, else the loader's batch size, else ``None`` for whole batches."""
+    return getattr(data_spec.dataloader, "batch_size", None) if given is None else given
+
+
+def train_metrics_of(model: ComposerModel, device: Device) -> dict[str, Any]:
+    """Return copies of the model's training metrics, on the device."""
+    return {
+        name: device.module_to_device(copy.deepcopy(metric))
+        for name, metric in model.get_metrics(is_train=True).items()
+    }
+
+
+def eval_metrics_of(
+    model: ComposerModel, evaluators: Sequence[Evaluator]
+) -> dict[str, dict[str, Any]]:
     """Return each evaluator's own copies of the model's metrics, by label and name."""
     available = model.get_metrics(is_train=False) if evaluators else {}
     return {e.label: copy.deepcopy(e.select_metrics(available)) for e in evaluators}
@@ -161,6 +232,12 @@ def run_facts(state: State) -> dict[str, Any]:
     }
     facts.update({f"enabled_algorithms/{type(a).__name__}": True for a in state.algorithms})
     return facts
+
+
+def compile_in_place(model: ComposerModel, config: Mapping[str, Any] | None) -> None:
+    """Compile the model's forward pass; parameters keep their names."""
+    if config is not None:
+        model.compile(**config)
 
 
 @dataclass(frozen=True, slots=True)

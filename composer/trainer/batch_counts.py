@@ -1,8 +1,8 @@
 """What a batch counts: samples, tokens, its weight in the loss and its time, over all ranks.
 
 One collective a batch on the CPU group carries them all; it runs behind the forward pass. With one
-process there is none. This file and ``core/logger.py`` are the only ones that may wait for a device,
-and this one has no need to: batches are counted before they are moved.
+process there is none. This file and ``core/logger.py`` are the only ones that may wait for a
+device, and this one has no need to: batches are counted before they are moved.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class BatchSource:
 
     def split(self, batch: Any, size: int | float | None) -> Sequence[Any]:
         """Cut a batch into microbatches of ``size`` samples; ``None`` leaves it whole."""
-        return [batch] if size is None else self.data_spec.split_batch(batch, size)  # pyright: ignore[reportArgumentType]
+        return [batch] if size is None else self.data_spec.split_batch(batch, size)
 
     def samples(self, batch: Any) -> int | float:
         """Return the number of samples in a batch."""
@@ -49,10 +49,12 @@ class BatchSource:
             tokens = self.data_spec.loss_generating_tokens(batch)
             if tokens is not None:
                 return tokens
+            if self._on_tokens and self.data_spec.counts_tokens:
+                return self.data_spec.get_num_tokens_in_batch(batch)
             if self._on_tokens:
                 raise ConfigError(
-                    "accumulate_train_batch_on_tokens=True, but the batch does not say which tokens "
-                    "generate loss: let the DataSpec's get_num_tokens_in_batch return "
+                    "accumulate_train_batch_on_tokens=True, but the batch does not say which "
+                    "tokens generate loss: let the DataSpec's get_num_tokens_in_batch return "
                     "{'total': ..., 'loss_generating': ...}"
                 )
         return self.samples(batch)

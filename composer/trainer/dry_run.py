@@ -55,7 +55,8 @@ class DryRunReport:
         return (
             f"dry run passed: first batch {self.train_s:.2f} s, evaluation of one batch each "
             f"{self.eval_s:.2f} s, checkpoint {self.save_s:.2f} s and "
-            f"{self.checkpoint_bytes / 2**20:.1f} MiB, microbatch size {self.microbatch_size}{memory}"
+            f"{self.checkpoint_bytes / 2**20:.1f} MiB, microbatch size {self.microbatch_size}"
+            f"{memory}"
         )
 
 

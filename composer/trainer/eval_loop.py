@@ -19,6 +19,7 @@ from composer.core.state import State
 from composer.core.time import Timestamp
 from composer.core.weight_view import evaluation_weights
 from composer.devices.device_cpu import DeviceCPU
+from composer.distributed.reproducibility import get_own_rng_state, load_own_rng_state
 from composer.trainer.batch_source import BatchSource
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.train_metrics import compute
@@ -50,7 +51,7 @@ class EvalLoop:
 
     def run_due(self, evaluators: Sequence[Evaluator], event: Event) -> bool:
         """Run the evaluators that are due on ``event``, and say whether there were any."""
-        due = [e for e in evaluators if e.eval_interval(self._state, event)]
+        due = [e for e in evaluators if e.eval_interval and e.eval_interval(self._state, event)]
         if not due:
             return False
         self._engine.run_event(Event.EVAL_BEFORE_ALL)
@@ -63,9 +64,13 @@ class EvalLoop:
         state = self._state
         loader, label, length = state.dataloader, state.dataloader_label, state.dataloader_len
         kept = state.batch, state.outputs, state.loss
+        # Loaders draw random numbers when they are opened: with them put back, training goes on as
+        # it would have without the evaluation.
+        random_state = get_own_rng_state()
         with model_eval_mode(state.model), torch.no_grad(), evaluation_weights(state):
             for evaluator in evaluators:
                 self._run_one(evaluator)
+        load_own_rng_state(random_state)
         state.batch, state.outputs, state.loss = kept
         state.set_dataloader(loader, label, -1 if length is None else length)
         self._logger.flush()
@@ -90,10 +95,9 @@ class EvalLoop:
         padding = _Padding(data_spec, int(state.timestamp.batch))
         length = state.dataloader_len
         batches = islice(iter(data_spec.dataloader), None if length is None else int(length))
-        for batch in batches:
-            if data_spec.batch_transforms is not None:
-                batch = data_spec.batch_transforms(batch)
-            state.batch = batch
+        for loaded in batches:
+            transform = data_spec.batch_transforms
+            state.batch = batch = loaded if transform is None else transform(loaded)
             samples = data_spec.get_num_samples_in_batch(batch)
             tokens = data_spec.get_num_tokens_in_batch(batch)
             run_event(Event.EVAL_BATCH_START)
@@ -131,7 +135,7 @@ class EvalLoop:
         state.batch = source.prepare(part)
         run_event(Event.EVAL_BEFORE_FORWARD)
         with self._precision.autocast():
-            state.outputs = state.model.eval_forward(state.batch)  # pyright: ignore[reportCallIssue]
+            state.outputs = state.model.eval_forward(state.batch)
         run_event(Event.EVAL_AFTER_FORWARD)
         if not metrics.by_name:
             return
@@ -169,7 +173,7 @@ class _Metrics:
             batch, outputs = cpu.batch_to_device(batch), cpu.batch_to_device(outputs)
         model, state = self._state.model, self._state
         for name, metric in self.by_name.items():
-            returned = model.update_metric(batch, outputs, metric)  # pyright: ignore[reportCallIssue]
+            returned = model.update_metric(batch, outputs, metric)
             if returned is not None:
                 state.metric_outputs = returned
                 state.metric_outputs["metric_name"] = name

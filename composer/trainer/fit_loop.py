@@ -80,7 +80,6 @@ class FitLoop:
         self._run_event(Event.FIT_START)
         self._position.prepare(state)
         self._counts.restart_clock()
-        first_batch = state.timestamp.batch
         while not state.is_training_done:
             timestamp = state.timestamp
             if timestamp.epoch_in_iteration == 0 and timestamp.batch_in_epoch == 0:
@@ -90,19 +89,21 @@ class FitLoop:
                 self._logger.log_metrics({"time/epoch": timestamp.epoch.value})
             num_batches = self._run_epoch()
             if num_batches == 0:
+                warnings.warn(
+                    f"the dataloader {state.dataloader_label!r} gave no batch in epoch "
+                    f"{timestamp.epoch.value}, so training ends before max_duration="
+                    f"{str(state.max_duration)!r}; a generator gives its batches only once",
+                    stacklevel=2,
+                )
                 break
-        if state.timestamp.batch == first_batch:
-            warnings.warn(
-                f"nothing was trained: the dataloader {state.dataloader_label!r} gave no batch",
-                stacklevel=2,
-            )
         self._finish()
 
     def _run_epoch(self) -> int:
-        """Train to the end of the epoch or of the run, and return the number of batches."""
+        """Train to the end of the epoch or of the run, and return the number of its batches."""
         state = self._state
         length = _common_length(state)
-        num_batches = 0
+        # With those of before an interruption, which may have come after the epoch's last batch.
+        num_batches = state.timestamp.batch_in_epoch.value
         is_complete = True
         for batch in self._batches(length):
             self._run_batch(batch)
@@ -204,7 +205,6 @@ class FitLoop:
                 return
             yield batch
             num_left = None if num_left is None else num_left - 1
-
 
 
 _NO_BATCH = object()

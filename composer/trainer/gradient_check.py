@@ -69,7 +69,11 @@ class GradientCheck:
 
 
 def check_gradients(
-    model: ComposerModel, batch: Any, source: BatchSource, device: Device, microbatch_size: int | None
+    model: ComposerModel,
+    batch: Any,
+    source: BatchSource,
+    device: Device,
+    microbatch_size: int | None,
 ) -> GradientCheck:
     """Compare the gradients of a whole batch with those of its microbatches.
 
@@ -126,4 +130,4 @@ def _as_double(value: Any, place: torch.device) -> Any:
 
 def _relative_error(expected: torch.Tensor, actual: torch.Tensor) -> float:
     scale = expected.abs().max().clamp(min=1e-12)
-    return ((expected - actual).abs().max() / scale).tolist()
+    return float((expected - actual).abs().max() / scale)

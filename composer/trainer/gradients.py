@@ -104,13 +104,19 @@ class GradientPass:
 
         run_event(Event.BEFORE_LOSS)
         with self._precision.autocast():
-            state.loss = state.model.loss(state.outputs, state.batch)  # pyright: ignore[reportCallIssue]
+            state.loss = state.model.loss(state.outputs, state.batch)
         run_event(Event.AFTER_LOSS)
 
         run_event(Event.BEFORE_BACKWARD)
         total, named = read_losses(state.loss)
         weight = share(index)
-        self._precision.backward(total if weight == 1.0 else total * weight, self._create_graph)
+        if weight == 0.0:
+            # A mean over no token at all is NaN, and NaN times zero is NaN as well.
+            total = total.nan_to_num(0.0, 0.0, 0.0)
+            named = {name: torch.zeros_like(loss) for name, loss in named.items()}
+        # Ranks that average gradients must all go through the backward pass.
+        if weight != 0.0 or self._plan.world_size > 1:
+            self._precision.backward(total if weight == 1.0 else total * weight, self._create_graph)
         run_event(Event.AFTER_BACKWARD)
 
         for name, loss in named.items():

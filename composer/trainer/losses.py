@@ -50,7 +50,9 @@ def read_losses(loss: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
 def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
     if not parts:
-        raise ArgumentTypeError("the model's loss returned no loss at all, only an empty collection")
+        raise ArgumentTypeError(
+            "the model's loss returned no loss at all, only an empty collection"
+        )
     total = parts[0]
     for part in parts[1:]:
         total = total + part

@@ -57,14 +57,18 @@ def convert_to_float8(model: torch.nn.Module, options: Mapping[str, Any] | None)
         model: the model, on its GPU.
         options: keyword arguments of ``torchao.float8.Float8LinearConfig``.
     """
-    from torchao.float8 import (  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+    from torchao.float8 import (  # pyright: ignore[reportMissingImports]
         Float8LinearConfig,
         convert_to_float8_training,
     )
 
     def fits(module: torch.nn.Module, name: str) -> bool:
         del name
-        sizes = (module.in_features, module.out_features) if isinstance(module, torch.nn.Linear) else (1,)
+        sizes = (
+            (module.in_features, module.out_features)
+            if isinstance(module, torch.nn.Linear)
+            else (1,)
+        )
         return all(size % 16 == 0 for size in sizes)
 
     config = Float8LinearConfig(**(options or {}))
@@ -86,7 +90,7 @@ class PrecisionPolicy:
         check_precision(precision, device_type)
         self.precision = precision
         self.scaler = scaler
-        # One context, entered again and again: making one a microbatch would cost more than it does.
+        # One context, entered again and again: making one costs more than entering it.
         self._autocast = get_precision_context(precision, device_type=device_type)
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -117,4 +121,3 @@ class PrecisionPolicy:
         for optimizer in optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
-

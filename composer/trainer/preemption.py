@@ -13,7 +13,7 @@ __all__ = ["Interruption"]
 
 
 class Interruption:
-    """Turns the first Ctrl-C into a stop at the next batch boundary, the second into an instant one.
+    """Turns the first Ctrl-C into a stop at the next batch boundary; the second is instant.
 
     A context manager around a run. Stopped between batches, weights, optimizer and timestamp belong
     together, so the state can be saved or trained on. With several ranks, or off the main thread,

@@ -20,7 +20,7 @@ _NOUNS = (
     "anchor", "badger", "beacon", "birch", "bridge", "brook", "cedar", "cello", "cloud", "comet",
     "coral", "crane", "dune", "falcon", "fern", "fjord", "flute", "forest", "harbor", "heron",
     "island", "lantern", "lark", "maple", "meadow", "moon", "otter", "pebble", "pine", "planet",
-    "prairie", "raven", "reef", "river", "robin", "sparrow", "summit", "thistle", "valley", "willow",
+    "prairie", "raven", "reef", "river", "robin", "sparrow", "summit", "thistle", "valley", "wren",
 )  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from composer.core.state import State
 from composer.core.time import Time
 from composer.errors import ConfigError, unknown_name
 from composer.optim.scheduler import (
+    CompiledScheduler,
     ComposerScheduler,
     compile_composer_scheduler,
     scale_pytorch_scheduler,
 )
 from composer.utils.iter_helpers import ensure_tuple
 
-__all__ = ["Schedules", "SchedulersInput", "compile_schedulers", "scale_max_duration"]
+__all__ = ["SchedulersInput", "Schedules", "compile_schedulers", "scale_max_duration"]
 
 OneScheduler = ComposerScheduler | LRScheduler
 SchedulersInput = OneScheduler | Sequence[OneScheduler] | Mapping[str, Any] | None
@@ -37,6 +38,12 @@ class Schedules:
     def __init__(self, schedulers: Sequence[LRScheduler], every_batch: bool) -> None:
         self._after_batch = list(schedulers) if every_batch else []
         self._after_epoch = [] if every_batch else list(schedulers)
+
+    def refresh(self) -> None:
+        """Set the rates for where training stands: a duration or a checkpoint may have moved it."""
+        for scheduler in (*self._after_batch, *self._after_epoch):
+            if isinstance(scheduler, CompiledScheduler):
+                scheduler.refresh()
 
     def after_batch(self) -> None:
         """Step after a batch."""

@@ -16,7 +16,12 @@ from composer.utils.model_helpers import model_eval_mode
 
 __all__ = ["TrainMetrics", "compute"]
 
-_AUGMENTING_EVENTS = (Event.BEFORE_FORWARD, Event.AFTER_FORWARD, Event.BEFORE_LOSS, Event.AFTER_LOSS)
+_AUGMENTING_EVENTS = (
+    Event.BEFORE_FORWARD,
+    Event.AFTER_FORWARD,
+    Event.BEFORE_LOSS,
+    Event.AFTER_LOSS,
+)
 
 
 class TrainMetrics:
@@ -63,9 +68,9 @@ class TrainMetrics:
         model = self._state.model
         if type(model).eval_forward is not ComposerModel.eval_forward:
             with model_eval_mode(model):
-                outputs = model.eval_forward(batch, outputs)  # pyright: ignore[reportCallIssue]
+                outputs = model.eval_forward(batch, outputs)
         for metric in metrics.values():
-            model.update_metric(batch, outputs, metric)  # pyright: ignore[reportCallIssue]
+            model.update_metric(batch, outputs, metric)
 
     def log(self) -> None:
         """Compute and log the values, where anybody listens."""

@@ -20,8 +20,9 @@ from composer.trainer.gradients import GradientPass
 from composer.trainer.losses import TOTAL_LOSS
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.train_metrics import TrainMetrics
+from composer.utils.iter_helpers import map_collection
 
-__all__ = ["TrainStep"]
+__all__ = ["TrainStep", "closure_optimizer"]
 
 
 class TrainStep:
@@ -57,9 +58,11 @@ class TrainStep:
         self._metrics = metrics
         self._has_peers = comm.get_world_size() > 1
         self._optimizers = state.optimizers
-        self._closure_optimizer = _closure_optimizer(self._optimizers, precision)
+        self._closure_optimizer = closure_optimizer(self._optimizers, precision)
 
-    def run(self, source: BatchSource, samples: int | float, tokens: int) -> dict[str, torch.Tensor]:
+    def run(
+        self, source: BatchSource, samples: int | float, tokens: int
+    ) -> dict[str, torch.Tensor]:
         """Train on ``state.batch``.
 
         Args:
@@ -95,7 +98,7 @@ class TrainStep:
                 loss_dict.update(losses)
             return losses[TOTAL_LOSS]
 
-        optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+        optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return first
 
     def _compute_gradients(
@@ -111,6 +114,9 @@ class TrainStep:
                 optimizer.zero_grad(set_to_none=True)
             self._metrics.reset()
             parts = source.split(batch, microbatcher.size)
+            if microbatcher.automatic:
+                # Methods replace parts of a batch; done again, it must be as it came.
+                parts = [map_collection(part, _same) for part in parts]
             return self._gradients.run(parts, source.prepare, self._shares(source, parts), sync)
 
         def undo() -> None:
@@ -139,6 +145,10 @@ class TrainStep:
         return share
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def _whole(index: int) -> float:
     del index
     return 1.0
@@ -157,7 +167,7 @@ class _BufferCopy:
             buffer.copy_(value)
 
 
-def _closure_optimizer(
+def closure_optimizer(
     optimizers: Sequence[Optimizer], precision: PrecisionPolicy
 ) -> Optimizer | None:
     """Return the optimizer that computes gradients itself through a closure, if there is one.

@@ -10,12 +10,9 @@ import contextlib
 import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-import torch
-
-from composer.callbacks.checkpoint_saver import CheckpointSaver
 from composer.checkpoint.load import load as load_checkpoint
 from composer.checkpoint.save import save as save_checkpoint
 from composer.core.algorithm import Algorithm
@@ -48,6 +45,7 @@ from composer.trainer.arguments import (
     SaveOptions,
     TrainDataOptions,
     check_duration,
+    check_num_batches,
     refuse_unknown_keywords,
 )
 from composer.trainer.assembly import OptimizersInput
@@ -62,13 +60,14 @@ from composer.trainer.preemption import Interruption
 from composer.trainer.resume import DataloaderPosition, find_latest
 from composer.trainer.run_name import make_run_name
 from composer.trainer.schedule import (
-    Schedules,
     SchedulersInput,
+    Schedules,
     check_scale_schedule_ratio,
     compile_schedulers,
     scale_max_duration,
     steps_every_batch,
 )
+from composer.trainer.train_step import closure_optimizer
 from composer.utils.auto_log_hparams import extract_hparams
 from composer.utils.iter_helpers import ensure_tuple
 
@@ -165,8 +164,20 @@ class Trainer:
         ValueError: an argument that cannot work.
 
     Example:
-        >>> trainer = Trainer(model=model, train_dataloader=loader, max_duration="2ep")  # doctest: +SKIP
-        >>> trainer.fit()  # doctest: +SKIP
+        >>> import torch
+        >>> from composer.models.tasks.classification import ComposerClassifier
+        >>> model = ComposerClassifier(torch.nn.Linear(4, 2), num_classes=2)
+        >>> batches = [(torch.randn(8, 4), torch.zeros(8, dtype=torch.int64))]
+        >>> trainer = Trainer(
+        ...     model=model,
+        ...     train_dataloader=batches,
+        ...     max_duration="2ep",
+        ...     optimizers=torch.optim.SGD(model.parameters(), lr=0.1),
+        ...     progress_bar=False,
+        ... )
+        >>> trainer.fit()
+        >>> str(trainer.state.timestamp.epoch)
+        '2ep'
     """
 
     @refuse_unknown_keywords
@@ -239,101 +250,90 @@ class Trainer:
 
         # 1. Everything that can be refused is refused before anything is built.
         model = assembly.check_model(model)
-        given_algorithms, given_callbacks = ensure_tuple(algorithms), ensure_tuple(callbacks)
-        assembly.check_plugins(given_algorithms, given_callbacks)
+        algorithms, callbacks = ensure_tuple(algorithms), ensure_tuple(callbacks)
+        assembly.check_plugins(algorithms, callbacks)
         check_microbatch_size(device_train_microbatch_size)
         check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
+        duration = None if max_duration is None else check_duration(max_duration, "max_duration")
         logging_options = LoggingOptions(
-            loggers, logger, progress_bar, log_to_console, console_stream, console_log_interval, log_traces
+            loggers=loggers, logger=logger, progress_bar=progress_bar,
+            log_to_console=log_to_console, console_stream=console_stream,
+            console_log_interval=console_log_interval, log_traces=log_traces,
         )  # fmt: skip
         load_options = LoadOptions(
-            load_path, load_object_store, load_weights_only, load_strict_model_weights,
-            load_progress_bar, load_ignore_keys, load_exclude_algorithms,
+            path=load_path, object_store=load_object_store, weights_only=load_weights_only,
+            strict_model_weights=load_strict_model_weights, progress_bar=load_progress_bar,
+            ignore_keys=load_ignore_keys, exclude_algorithms=load_exclude_algorithms,
         )  # fmt: skip
         save_options = SaveOptions(
-            save_folder, save_filename, save_latest_filename, save_overwrite, save_interval,
-            save_weights_only, save_ignore_keys, save_num_checkpoints_to_keep,
+            folder=save_folder, filename=save_filename, latest_filename=save_latest_filename,
+            overwrite=save_overwrite, interval=save_interval, weights_only=save_weights_only,
+            ignore_keys=save_ignore_keys,
+            num_checkpoints_to_keep=save_num_checkpoints_to_keep,
         )  # fmt: skip
         eval_options = EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches)
-        duration = None if max_duration is None else check_duration(max_duration, "max_duration")
+        train_options = TrainDataOptions(
+            train_dataloader, train_dataloader_label, train_subset_num_batches
+        )
 
         # 2. The machine: device, number format, ranks, seed.
         self._device = get_device(device)
         chosen_precision = self._choose_precision(precision)
-        if comm.get_world_size() > 1:
-            comm.initialize_dist(self._device, dist_timeout)
-        rank_zero_seed = reproducibility.agree_on_seed(seed)
-        reproducibility.seed_all(rank_zero_seed + comm.get_global_rank())
-        if deterministic_mode:
-            reproducibility.configure_deterministic_mode()
-        is_auto = device_train_microbatch_size == "auto"
-        plan = ParallelismPlan(
+        rank_zero_seed = assembly.set_up_ranks(self._device, dist_timeout, seed, deterministic_mode)
+        self._plan = ParallelismPlan(
             self._device,
             comm.get_world_size(),
             parallelism_config,
-            ddp_sync_strategy=self._sync_strategy(ddp_sync_strategy, is_auto),
-            find_unused_parameters=any(a.find_unused_parameters for a in given_algorithms),
+            ddp_sync_strategy=ddp_sync_strategy,
+            find_unused_parameters=any(a.find_unused_parameters for a in algorithms),
         )
 
         # 3. The state and what hangs on it.
         self._device.module_to_device(model)
-        run_name = make_run_name(run_name)
         self.state = State(
             model=model,
             rank_zero_seed=rank_zero_seed,
-            run_name=run_name,
+            run_name=make_run_name(run_name),
             device=self._device,
-            device_train_microbatch_size=None if is_auto else device_train_microbatch_size,  # pyright: ignore[reportArgumentType]
-            auto_microbatching=is_auto,
             precision=chosen_precision,
             precision_config=precision_config,
             optimizers=assembly.choose_optimizers(model, optimizers),
             save_metrics=save_metrics,
-            algorithms=given_algorithms,
-            parallelism_config=plan.config,
+            algorithms=algorithms,
+            parallelism_config=self._plan.config,
         )
         for optimizer in self.state.optimizers:
             self._device.optimizer_to_device(optimizer)
         self.state.profiler = profiler
         destinations = assembly.build_destinations(logging_options)
-        self.logger = Logger(self.state, destinations)
-        self.state.callbacks = [*destinations, *given_callbacks]
-        self._checkpoint_saver = self._add_checkpoint_saver(save_options)
+        self.logger = model.logger = Logger(self.state, destinations)
+        self.state.callbacks = [*destinations, *callbacks]
+        self._checkpoint_saver = assembly.add_checkpoint_saver(self.state, save_options)
         self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
-        model.logger = self.logger
         self._interruption = Interruption()
-        self._must_check_gradients = check_gradients
 
         # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them.
         self.engine.run_event(Event.INIT)
         self.logger.log_hyperparameters({**assembly.run_facts(self.state), **hparams})
 
-        # 5. Data, schedules, metrics.
-        self.state.train_metrics = self._device_copies(model.get_metrics(is_train=True))
+        # 5. Data, metrics, schedules.
+        self.state.train_metrics = assembly.train_metrics_of(model, self._device)
         self._set_evaluators(eval_options)
-        self._data_spec: DataSpec | None = None
-        if train_dataloader is not None:
-            self._set_train_data(
-                TrainDataOptions(train_dataloader, train_dataloader_label, train_subset_num_batches),
-                device_train_microbatch_size,
-            )
-        self._microbatch_argument = device_train_microbatch_size
+        self._microbatch_size = device_train_microbatch_size
+        self._data_spec = self._set_train_data(train_options)
         if duration is not None:
             self.state.max_duration = scale_max_duration(duration, scale_schedule_ratio)
-        self._schedulers, self._ratio = schedulers, scale_schedule_ratio
-        self._every_batch = steps_every_batch(schedulers, step_schedulers_every_batch)
         self._schedules: Schedules | None = None
-        if self.state.max_duration is not None and self._data_spec is not None:
-            self._compile_schedules()
-        self._apply_precision(chosen_precision)
+        self._set_schedulers(schedulers, scale_schedule_ratio, step_schedulers_every_batch)
+        self._set_precision(chosen_precision)
+        closure_optimizer(self.state.optimizers, self._precision_policy())
 
         # 6. The checkpoint.
         self._position = DataloaderPosition(spin_dataloaders)
         self.engine.run_event(Event.BEFORE_LOAD)
-        if autoresume:
-            save_options.check_autoresume(run_name)
-        self._load(load_options, autoresume)
+        resumed_from = self._find_own_checkpoint(run_name) if autoresume else None
+        self._load(load_options, resumed_from)
         self.engine.run_event(Event.AFTER_LOAD)
         reproducibility.seed_all(self.state.seed)
 
@@ -342,17 +342,14 @@ class Trainer:
             state=self.state,
             engine=self.engine,
             logger=self.logger,
-            plan=plan,
-            forward=plan.apply(model),
+            plan=self._plan,
+            forward=self._plan.apply(model),
             device=self._device,
             weigh_by_tokens=accumulate_train_batch_on_tokens,
             position=self._position,
         )
-        if compile_config is not None:
-            # In place: the model keeps its parameter names.
-            model.compile(**compile_config)
-        if eval_dataloader is None and (eval_interval != 1 or eval_subset_num_batches != -1):
-            log.warning("eval_interval and eval_subset_num_batches do nothing without eval_dataloader")
+        assembly.compile_in_place(model, compile_config)
+        self._must_check_gradients = check_gradients
 
     # What users call.
 
@@ -403,41 +400,37 @@ class Trainer:
         state = self.state
         if self.engine.is_closed:
             raise StateError("this trainer is closed; make a new one to train")
-        if train_dataloader is not None:
-            data = TrainDataOptions(
-                train_dataloader,
-                train_dataloader_label,
-                -1 if train_subset_num_batches is None else train_subset_num_batches,
-            )
-            self._set_train_data(data, device_train_microbatch_size or self._microbatch_argument)
-        data_spec = self._require_train_data()
-        if train_dataloader is None and train_subset_num_batches is not None:
-            state.dataloader_len = train_subset_num_batches
+        # What can be refused is refused before anything is replaced.
+        check_microbatch_size(device_train_microbatch_size)
+        check_num_batches("train_subset_num_batches", train_subset_num_batches)
+        eval_options = EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches)
+        eval_options.require_dataloader_if_used()
+        check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
+        more = None if duration is None else check_duration(duration, "duration")
+        chosen_precision = self._choose_precision(precision or self.state.precision)
+
+        self._microbatch_size = device_train_microbatch_size or self._microbatch_size
+        data_spec = self._replace_train_data(
+            train_dataloader, train_dataloader_label, train_subset_num_batches
+        )
         if device_train_microbatch_size is not None:
-            self._set_microbatch_size(data_spec, device_train_microbatch_size)
+            self._set_microbatch_size(data_spec)
         if precision is not None:
-            self._apply_precision(self._choose_precision(precision))
+            self._set_precision(chosen_precision)
         if spin_dataloaders is not None:
             self._position.spin_dataloaders = spin_dataloaders
         if reset_time:
             state.timestamp, state.previous_timestamp = Timestamp(), None
-        self._set_duration(duration, scale_schedule_ratio)
+        self._set_duration(more, scale_schedule_ratio)
         if schedulers is not None:
-            check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
-            self._schedulers, self._ratio = schedulers, scale_schedule_ratio
-            self._every_batch = steps_every_batch(schedulers, step_schedulers_every_batch)
-            self._schedules = None
+            self._set_schedulers(schedulers, scale_schedule_ratio, step_schedulers_every_batch)
         if eval_dataloader is not None:
-            self._set_evaluators(EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches))
-        if self._schedules is None:
-            self._compile_schedules()
+            self._set_evaluators(eval_options)
         if self._must_check_gradients:
             self.check_gradients().require()
         self._run_fit_loop(data_spec)
 
-    def eval(
-        self, eval_dataloader: EvalLoader | None = None, subset_num_batches: int = -1
-    ) -> None:
+    def eval(self, eval_dataloader: EvalLoader | None = None, subset_num_batches: int = -1) -> None:
         """Evaluate now; values are in ``state.eval_metrics`` and logged.
 
         Args:
@@ -450,20 +443,20 @@ class Trainer:
         state = self.state
         if eval_dataloader is None:
             if not state.evaluators:
-                raise ConfigError("nothing to evaluate on: give eval_dataloader here or to the Trainer")
+                raise ConfigError(
+                    "nothing to evaluate on: give eval_dataloader here or to the Trainer"
+                )
             evaluators = [copy.copy(evaluator) for evaluator in state.evaluators]
             if subset_num_batches != -1:
                 for evaluator in evaluators:
                     evaluator.subset_num_batches = subset_num_batches
         else:
             evaluators = self._make_evaluators(EvalOptions(eval_dataloader, 1, subset_num_batches))
-            state.eval_metrics.update(
-                assembly.eval_metrics_of(state.model, evaluators)  # pyright: ignore[reportArgumentType]
-            )
-        self.engine.run_event(Event.EVAL_STANDALONE_START)
-        self._eval_loop().run(evaluators)
-        self.engine.run_event(Event.EVAL_STANDALONE_END)
-        self.logger.flush()
+            state.eval_metrics.update(assembly.eval_metrics_of(state.model, evaluators))
+        with self._loggers_kept_informed():
+            self.engine.run_event(Event.EVAL_STANDALONE_START)
+            self._eval_loop().run(evaluators)
+            self.engine.run_event(Event.EVAL_STANDALONE_END)
 
     def predict(
         self,
@@ -483,9 +476,8 @@ class Trainer:
             The outputs of each batch, on the CPU; empty if not wanted.
         """
         loop = PredictLoop(state=self.state, engine=self.engine, precision=self._precision_policy())
-        outputs = loop.run(ensure_data_spec(dataloader), subset_num_batches, return_outputs)
-        self.logger.flush()
-        return outputs
+        with self._loggers_kept_informed():
+            return loop.run(ensure_data_spec(dataloader), subset_num_batches, return_outputs)
 
     def save_checkpoint(
         self, name: str = "ep{epoch}-ba{batch}-rank{rank}", *, weights_only: bool = False
@@ -508,7 +500,9 @@ class Trainer:
             ValueError: there is no ``save_folder``.
         """
         if self._checkpoint_saver is None:
-            raise ConfigError("there is no save_folder: give it to the Trainer, or use save_checkpoint")
+            raise ConfigError(
+                "there is no save_folder: give it to the Trainer, or use save_checkpoint"
+            )
         self._checkpoint_saver.save(self.state, self.logger)
 
     @property
@@ -538,10 +532,8 @@ class Trainer:
             Exception: whatever failed; the run is as it was before.
         """
         data_spec = self._require_train_data()
-        if self._schedules is None:
-            self._set_duration(None, 1.0)
-            self._compile_schedules()
-        schedules = self._schedules
+        self._set_duration(None, 1.0)
+        schedules = self._compiled_schedules()
 
         def train_one_batch() -> None:
             silent = Logger(self.state)
@@ -549,7 +541,6 @@ class Trainer:
             parts = dataclasses.replace(
                 self._parts, engine=engine, logger=silent, position=DataloaderPosition()
             )
-            assert schedules is not None
             assembly.build_fit_loop(parts, data_spec, schedules, Interruption()).run()
 
         def evaluate(evaluators: list[Evaluator]) -> None:
@@ -580,7 +571,7 @@ class Trainer:
             if data_spec.batch_transforms is not None:
                 batch = data_spec.batch_transforms(batch)
         source = BatchSource(data_spec, self._device, self._parts.weigh_by_tokens)
-        model: ComposerModel = self.state.model  # pyright: ignore[reportAssignmentType]
+        model: ComposerModel = self.state.model
         return check_gradients(model, batch, source, self._device, microbatch_size)
 
     def close(self) -> None:
@@ -597,94 +588,101 @@ class Trainer:
         check_precision(precision, self._device.torch_device.type)
         return precision
 
-    def _apply_precision(self, precision: Precision) -> None:
-        state, device_type = self.state, self._device.torch_device.type
+    def _set_precision(self, precision: Precision) -> None:
+        state = self.state
         if precision is Precision.AMP_FP8:
             convert_to_float8(state.model, state.precision_config)
         if state.scaler is None or precision is not state.precision:
+            device_type = self._device.torch_device.type
             state.scaler = make_scaler(precision, device_type, state.precision_config)
         state.precision = precision
-
-    def _sync_strategy(
-        self, given: str | DDPSyncStrategy | None, is_auto: bool
-    ) -> str | DDPSyncStrategy | None:
-        # With 'auto' a rank may run out of memory while others already average gradients, and all
-        # would wait for ever. Gradients are averaged once all ranks have said that theirs are there.
-        return DDPSyncStrategy.FORCED_SYNC if is_auto else given
-
-    def _add_checkpoint_saver(self, options: SaveOptions) -> CheckpointSaver | None:
-        """Return the user's own saver, or make one of the options."""
-        for callback in self.state.callbacks:
-            if isinstance(callback, CheckpointSaver):
-                return callback
-        if options.folder is None:
-            return None
-        saver = CheckpointSaver(
-            folder=options.folder,
-            filename=options.filename,
-            latest_filename=options.latest_filename,
-            overwrite=options.overwrite,
-            save_interval=options.interval,
-            weights_only=options.weights_only,
-            ignore_keys=options.ignore_keys,
-            num_checkpoints_to_keep=options.num_checkpoints_to_keep,
-        )
-        self.state.callbacks.append(saver)
-        return saver
-
-    def _device_copies(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: self._device.module_to_device(copy.deepcopy(metric))
-            for name, metric in metrics.items()
-        }
 
     def _make_evaluators(self, options: EvalOptions) -> list[Evaluator]:
         if options.dataloader is None:
             return []
-        model: ComposerModel = self.state.model  # pyright: ignore[reportAssignmentType]
-        return options.evaluators(list(model.get_metrics(is_train=False)))
+        return options.evaluators(list(self.state.model.get_metrics(is_train=False)))
 
     def _set_evaluators(self, options: EvalOptions) -> None:
         self.state.evaluators = self._make_evaluators(options)
-        self.state.eval_metrics = assembly.eval_metrics_of(
-            self.state.model,  # pyright: ignore[reportArgumentType]
-            self.state.evaluators,
-        )
+        self.state.eval_metrics = assembly.eval_metrics_of(self.state.model, self.state.evaluators)
+        if options.is_idle:
+            log.warning("eval_interval and eval_subset_num_batches need an eval_dataloader")
 
-    def _set_train_data(self, options: TrainDataOptions, microbatch_size: Any) -> None:
-        self._data_spec = options.data_spec()
-        options.apply(self.state, self._data_spec)
-        self._set_microbatch_size(self._data_spec, microbatch_size)
+    def _set_train_data(self, options: TrainDataOptions) -> DataSpec | None:
+        if options.dataloader is None:
+            return None
+        data_spec = options.data_spec()
+        self.state.set_dataloader(data_spec.dataloader, options.label, options.num_batches)
+        self.state.train_dataloader = data_spec.dataloader
+        self._set_microbatch_size(data_spec)
+        return data_spec
 
-    def _set_microbatch_size(self, data_spec: DataSpec, given: Any) -> None:
+    def _replace_train_data(
+        self, dataloader: Loader | None, label: str, num_batches: int | None
+    ) -> DataSpec:
+        if dataloader is not None:
+            known = () if self._data_spec is None else (self._data_spec, self._data_spec.dataloader)
+            if known and all(dataloader is not each for each in known):
+                # Other data: an epoch that was left in the middle is not gone on with in it.
+                self.state.timestamp = self.state.timestamp.copy(
+                    batch_in_epoch=0, sample_in_epoch=0, token_in_epoch=0
+                )
+                self.state.dataset_state["position"] = None
+            every = -1 if num_batches is None else num_batches
+            self._data_spec = self._set_train_data(TrainDataOptions(dataloader, label, every))
+        elif num_batches is not None and self.state.dataloader is not None:
+            self.state.dataloader_len = num_batches
+        return self._require_train_data()
+
+    def _set_microbatch_size(self, data_spec: DataSpec) -> None:
+        state, given = self.state, self._microbatch_size
         check_microbatch_size(given)
-        state = self.state
         state.auto_microbatching = given == "auto"
-        # A size that was found already (and maybe restored from a checkpoint) is kept.
-        if not (state.auto_microbatching and state.device_train_microbatch_size is not None):
-            state.device_train_microbatch_size = assembly.default_microbatch_size(data_spec, given)
-
-    def _compile_schedules(self) -> None:
-        compiled = compile_schedulers(self._schedulers, self.state, self._ratio)
-        self.state.schedulers = compiled
-        self._schedules = Schedules(compiled, self._every_batch)
-
-    def _load(self, options: LoadOptions, autoresume: bool) -> None:
-        saver, found = self._checkpoint_saver, None
-        if autoresume and saver is not None:
-            found = find_latest(saver.folder, saver.latest_filename, self.state.run_name)
-        path = found or options.path
-        if path is None:
+        if not state.auto_microbatching:
+            state.device_train_microbatch_size = assembly.fixed_microbatch_size(data_spec, given)
             return
-        is_own = found is not None
+        # A size that was found already, perhaps by the run that wrote the checkpoint, is kept.
+        if state.device_train_microbatch_size is None:
+            state.device_train_microbatch_size = assembly.fixed_microbatch_size(data_spec, None)
+        # A rank may run out of memory while others average gradients already, and all would wait
+        # for ever. So they average once all have said that theirs are there.
+        self._plan.sync_strategy = DDPSyncStrategy.FORCED_SYNC
+
+    def _set_schedulers(
+        self, schedulers: SchedulersInput, ratio: float, every_batch: bool | None
+    ) -> None:
+        self._schedulers, self._ratio = schedulers, ratio
+        self._steps_every_batch = steps_every_batch(schedulers, every_batch)
+        self._schedules = None
+        if self.state.max_duration is not None and self.state.dataloader is not None:
+            self._compiled_schedules()
+
+    def _compiled_schedules(self) -> Schedules:
+        """Return the schedules, bound to optimizers as soon as data and duration are known."""
+        if self._schedules is None:
+            compiled = compile_schedulers(self._schedulers, self.state, self._ratio)
+            self.state.schedulers = compiled
+            self._schedules = Schedules(compiled, self._steps_every_batch)
+        return self._schedules
+
+    def _find_own_checkpoint(self, run_name: str | None) -> str | None:
+        """Return this run's newest checkpoint, for ``autoresume``."""
+        folder, latest = assembly.check_autoresume(run_name, self._checkpoint_saver)
+        return find_latest(folder, latest, self.state.run_name)
+
+    def _load(self, options: LoadOptions, resumed_from: str | None) -> None:
+        if resumed_from is not None:
+            options = LoadOptions.to_resume(resumed_from, options)
+        if options.path is None:
+            return
         rng_states = load_checkpoint(
             self.state,
             self.logger,
-            path,
-            load_weights_only=options.weights_only and not is_own,
+            options.path,
+            load_weights_only=options.weights_only,
             strict_model_weights=options.strict_model_weights,
-            ignore_keys=None if is_own else options.ignore_keys,
-            exclude_algorithms=None if is_own else options.exclude_algorithms,
+            ignore_keys=options.ignore_keys,
+            exclude_algorithms=options.exclude_algorithms,
             algorithm_passes=self.engine.algorithm_passes,
         )
         self._position.continue_from(rng_states)
@@ -698,10 +696,10 @@ class Trainer:
             )
         return self._data_spec
 
-    def _set_duration(self, duration: int | str | Time[Any] | None, ratio: float) -> None:
+    def _set_duration(self, duration: Time[Any] | None, ratio: float) -> None:
         state = self.state
         if duration is not None:
-            more = scale_max_duration(check_duration(duration, "duration"), ratio)
+            more = scale_max_duration(duration, ratio)
             state.max_duration = state.timestamp.get(more.unit) + more
         if state.max_duration is None:
             raise ConfigError("no duration: give max_duration to the Trainer or duration to fit()")
@@ -715,20 +713,27 @@ class Trainer:
     def _run_fit_loop(self, data_spec: DataSpec) -> None:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s", self.explain())
-        assert self._schedules is not None
         model = self.state.model
         if not model.training:
             model.train()
-        loop = assembly.build_fit_loop(self._parts, data_spec, self._schedules, self._interruption)
-        try:
-            with self._interruption:
-                loop.run()
-        finally:
-            # Also after an error or Ctrl-C: what was measured so far is not lost.
-            with contextlib.suppress(KeyboardInterrupt):
-                self.logger.flush()
+        schedules = self._compiled_schedules()
+        schedules.refresh()
+        loop = assembly.build_fit_loop(self._parts, data_spec, schedules, self._interruption)
+        with self._loggers_kept_informed(), self._interruption:
+            loop.run()
         for optimizer in self.state.optimizers:
             optimizer.zero_grad(set_to_none=True)
+
+    @contextlib.contextmanager
+    def _loggers_kept_informed(self) -> Iterator[None]:
+        """Deliver what is logged, also after an error or Ctrl-C: what was measured is not lost."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(KeyboardInterrupt):
+                self.logger.interrupt()
+            raise
+        self.logger.flush()
 
     def _precision_policy(self) -> PrecisionPolicy:
         state = self.state

@@ -42,7 +42,8 @@ class StringEnum(Enum):
             raise ValueError(f"{type(self).__name__}.{name}: member names must be upper case")
         if not isinstance(value, str) or value.lower() != value:
             raise ValueError(
-                f"{type(self).__name__}.{name}: the value must be a lower case string, got {value!r}"
+                f"{type(self).__name__}.{name}: the value must be a lower case string, "
+                f"got {value!r}"
             )
 
     def __eq__(self, other: object) -> bool:

@@ -103,6 +103,7 @@ class HandRun:
         for optimizer in self.state.optimizers:
             optimizer.zero_grad()
         self.loss(batch).backward()
+        self.run(Event.AFTER_BACKWARD)
         self.run(Event.AFTER_TRAIN_BATCH)
         for optimizer in self.state.optimizers:
             optimizer.step()
@@ -117,7 +118,9 @@ class HandRun:
         self.run(Event.EPOCH_END)
 
 
-def image_batch(num_samples: int = 4, side: int = 16, num_classes: int = 4) -> tuple[Tensor, Tensor]:
+def image_batch(
+    num_samples: int = 4, side: int = 16, num_classes: int = 4
+) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     images = torch.rand(num_samples, 3, side, side, generator=generator)
     return images, torch.arange(num_samples) % num_classes

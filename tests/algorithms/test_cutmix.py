@@ -72,9 +72,7 @@ def test_the_share_is_that_of_the_pixels_after_clipping() -> None:
 def test_box_sides_follow_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     # (2): r_w = W * sqrt(1 - l), r_h = H * sqrt(1 - l); l = 0.75 halves both sides.
     monkeypatch.setattr("composer.algorithms.cutmix.draw_beta", lambda alpha: 0.75)
-    boxes = [
-        cutmix_batch(two_images(20, 12), torch.arange(2), indices=SWAP)[3] for _ in range(50)
-    ]
+    boxes = [cutmix_batch(two_images(20, 12), torch.arange(2), indices=SWAP)[3] for _ in range(50)]
     assert max(bottom - top for top, _, bottom, _ in boxes) == 10
     assert max(right - left for _, left, _, right in boxes) == 6
 

@@ -141,7 +141,9 @@ def test_interpolated_losses_add_up_by_share() -> None:
     mixed, partners, weight = mixup_batch(images, labels, alpha=1.0, indices=pairing)
     scores = run.state.model((mixed, labels))
     cross_entropy = torch.nn.functional.cross_entropy
-    expected = (1 - weight) * cross_entropy(scores, labels) + weight * cross_entropy(scores, partners)
+    expected = (1 - weight) * cross_entropy(scores, labels) + weight * cross_entropy(
+        scores, partners
+    )
     torch.testing.assert_close(loss, expected)
     assert run.state.batch[1] is labels
 
@@ -199,3 +201,28 @@ def test_inputs_that_are_no_tensor_are_refused() -> None:
     run.state.batch = ["text"], torch.tensor([0])
     with pytest.raises(DataError, match="inputs that are one tensor"):
         run.run(Event.BEFORE_FORWARD)
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
+def test_a_batch_changed_in_place_is_whole_again_after_the_step(interpolate: bool) -> None:
+    run = HandRun(MixUp(1.0, interpolate, "x", "y"), _ByName())
+    run.begin()
+    images, labels = image_batch()
+    batch = {"x": images, "y": labels}
+    run.step(batch)
+    assert batch["x"] is images
+    assert batch["y"] is labels
+
+
+class _ByName(torch.nn.Module):
+    """Takes batches by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = torch.nn.Linear(768, 4)
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        return self.line(batch["x"].flatten(1))
+
+    def loss(self, outputs: torch.Tensor, batch: dict) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(outputs, batch["y"])

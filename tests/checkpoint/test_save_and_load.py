@@ -208,7 +208,7 @@ def test_a_validation_function_is_asked_before_a_file_is_read(
     import types
 
     module = types.ModuleType("checks_for_checkpoints")
-    module.accept, module.refuse = accept, refuse  # type: ignore[attr-defined]
+    module.accept, module.refuse = accept, refuse
     monkeypatch.setitem(sys.modules, "checks_for_checkpoints", module)
     name = "CHECKPOINT_VALIDATION_FUNCTION"
     monkeypatch.setenv(name, "checks_for_checkpoints.accept")

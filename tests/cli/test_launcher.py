@@ -440,6 +440,21 @@ def test_launched_processes_can_speak_with_each_other(script):
     assert EXPECTED in done.stdout
 
 
+def test_the_rank_that_breaks_is_blamed_not_the_one_that_waits_for_it(script):
+    text = (
+        TRAIN
+        + """
+    if dist.get_global_rank() == 1:
+        raise ValueError("out of paper")
+    dist.all_reduce(total)
+"""
+    )
+    done = launch("-n", "2", script(text))
+    assert done.returncode == 1
+    assert "ValueError: out of paper" in done.stderr
+    assert re.findall(r"rank (\d) failed", done.stderr)[0] == "1"
+
+
 def test_processes_of_torchrun_can_speak_with_each_other(script):
     done = subprocess.run(
         [

@@ -74,12 +74,20 @@ def test_a_seed_context_leaves_the_generators_as_they_were():
     reproducibility.seed_all(3)
     expected = _draw()
     reproducibility.seed_all(3)
-    with pytest.raises(KeyError), reproducibility.seed_context(9):
+    with reproducibility.seed_context(9):
         inside = _draw()
-        raise KeyError
     assert _draw() == expected
     reproducibility.seed_all(9)
     assert _draw() == inside
+
+
+def test_a_seed_context_puts_the_generators_back_after_an_error():
+    reproducibility.seed_all(3)
+    expected = _draw()
+    reproducibility.seed_all(3)
+    with pytest.raises(ZeroDivisionError), reproducibility.seed_context(9):
+        _ = random.random() / 0
+    assert _draw() == expected
 
 
 def test_random_seeds_are_in_range_and_disturb_no_generator():
