@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from composer.tracking.protocol import jsontext
 from composer.tracking.protocol.refusal import BadRequestError
+from composer.tracking.protocol.shapes import as_list, as_object
 
 HISTORY: Final = "wandb-history.jsonl"
 EVENTS: Final = "wandb-events.jsonl"
@@ -62,16 +63,16 @@ def parse(body: bytes) -> Post:
         raise BadRequestError(f"the file stream's body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BadRequestError("the file stream's body must be a JSON object.")
-    return _post(value)  # pyright: ignore[reportUnknownArgumentType]
+    return _post(as_object(value))
 
 
 def _post(value: dict[str, Any]) -> Post:
-    files = value.get("files") or {}
-    uploaded = value.get("uploaded") or []
+    files: Any = value.get("files") or {}
+    uploaded: Any = value.get("uploaded") or []
     if not isinstance(files, dict) or not isinstance(uploaded, list):
         raise BadRequestError("'files' must be an object and 'uploaded' a list.")
     post = Post(
-        uploaded=[each for each in uploaded if isinstance(each, str)],  # pyright: ignore[reportUnknownVariableType]
+        uploaded=[each for each in as_list(uploaded) if isinstance(each, str)],
         is_complete=value.get("complete") is True,
         is_preempting=value.get("preempting") is True,
     )
@@ -80,19 +81,20 @@ def _post(value: dict[str, Any]) -> Post:
         post.exit_code = int(code)
     for name in (HISTORY, EVENTS, SUMMARY, OUTPUT):
         if name in files:
-            post.streams[name] = _lines(name, files[name])
+            post.streams[name] = _lines(name, as_object(files)[name])
     return post
 
 
 def _lines(name: str, value: Any) -> Lines:
     if not isinstance(value, dict):
         raise BadRequestError(f"{name!r} must be an object with 'offset' and 'content'.")
-    offset: Any = value.get("offset", 0)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    content: Any = value.get("content") or []  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    members = as_object(value)
+    offset: Any = members.get("offset", 0)
+    content: Any = members.get("content") or []
     if type(offset) is not int or not 0 <= offset < _MAX_OFFSET:
         raise BadRequestError(
             f"the offset of {name!r} must be a line number from 0 to {_MAX_OFFSET}."
         )
-    if not isinstance(content, list) or set(map(type, content)) - {str}:  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(content, list) or set(map(type, as_list(content))) - {str}:
         raise BadRequestError(f"the content of {name!r} must be a list of lines.")
-    return Lines(offset, content)  # pyright: ignore[reportUnknownArgumentType]
+    return Lines(offset, as_list(content))

@@ -8,10 +8,11 @@ cost.
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from composer.tracking.protocol import jsontext
 from composer.tracking.protocol.refusal import BadRequestError
+from composer.tracking.protocol.shapes import as_list, as_object
 
 Lookup = Callable[[str], Any]
 Predicate = Callable[[Lookup], bool]
@@ -46,9 +47,9 @@ def parse(text: str | None) -> Predicate:
 def _all_of(value: Any, depth: int) -> Predicate:
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         raise BadRequestError(
-            f"a filter is an object of keys and conditions, not {str(value)[:80]!r}."
+            f"a filter is an object of keys and conditions, not {str(cast('Any', value))[:80]!r}."
         )
-    parts = [_condition(str(key), each, depth + 1) for key, each in value.items()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    parts = [_condition(str(key), each, depth + 1) for key, each in as_object(value).items()]
     return lambda look: all(part(look) for part in parts)
 
 
@@ -56,7 +57,7 @@ def _condition(key: str, value: Any, depth: int) -> Predicate:
     if key in ("$and", "$or", "$nor"):
         if not isinstance(value, list):
             raise BadRequestError(f"{key} takes a list.")
-        parts = [_all_of(each, depth) for each in value]  # pyright: ignore[reportUnknownVariableType]
+        parts = [_all_of(each, depth) for each in as_list(value)]
         if key == "$and":
             return lambda look: all(part(look) for part in parts)
         if key == "$or":
@@ -75,9 +76,9 @@ def _condition(key: str, value: Any, depth: int) -> Predicate:
 
 
 def _test(value: Any, depth: int) -> Callable[[Any], bool]:
-    if not isinstance(value, dict) or not any(str(key).startswith("$") for key in value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if not isinstance(value, dict) or not any(str(key).startswith("$") for key in as_object(value)):
         return lambda found: _equal(found, value)
-    tests = [_operator(str(key), each, depth + 1) for key, each in value.items()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    tests = [_operator(str(key), each, depth + 1) for key, each in as_object(value).items()]
     return lambda found: all(test(found) for test in tests)
 
 
@@ -119,7 +120,7 @@ def _equal(found: Any, value: Any) -> bool:
     if found is MISSING:
         return value is None
     if isinstance(found, list) and not isinstance(value, list):
-        return value in found
+        return value in as_list(found)
     if isinstance(found, bool) is not isinstance(value, bool):
         return False
     return found == value
@@ -158,7 +159,7 @@ def dig(values: Mapping[str, Any], path: str) -> Any:
     while rest:
         inner = values.get(head)
         if isinstance(inner, dict):
-            found = dig(inner, rest)  # pyright: ignore[reportUnknownArgumentType]
+            found = dig(as_object(inner), rest)
             if found is not MISSING:
                 return found
         more, _, rest = rest.partition(".")
@@ -168,11 +169,8 @@ def dig(values: Mapping[str, Any], path: str) -> Any:
 
 def parse_order(text: str | None) -> list[tuple[str, bool]]:
     """Read an order such as ``-created_at,+config.lr``: keys, and whether each falls."""
-    keys: list[tuple[str, bool]] = []
-    for part in map(str.strip, (text or "").split(",")):
-        if part:
-            keys.append((part.lstrip("+-"), part.startswith("-")))
-    return keys[:8]
+    parts = [part for part in map(str.strip, (text or "").split(",")) if part]
+    return [(part.lstrip("+-"), part.startswith("-")) for part in parts[:8]]
 
 
 def sort_key(value: Any) -> tuple[int, Any]:

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from composer.tracking.protocol import jsontext, wire
 
@@ -131,7 +131,7 @@ def gather(records: list[bytes]) -> Batch:
     for record in records:
         for number, value in wire.fields(record):
             if number in readers and isinstance(value, memoryview):
-                readers[number](batch, wire.message(value))
+                readers[number](batch, wire.message(cast("memoryview", value)))
     return batch
 
 

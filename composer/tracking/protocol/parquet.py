@@ -37,25 +37,25 @@ class _Thrift:
         self._data.append((field - self._last) << 4 | kind)
         self._last = field
 
-    def int(self, field: int, value: int, kind: int = _I32) -> "_Thrift":
+    def put_int(self, field: int, value: int, kind: int = _I32) -> "_Thrift":
         self._head(field, kind)
         self._data += _varint(value << 1 if value >= 0 else (-value << 1) - 1)
         return self
 
-    def long(self, field: int, value: int) -> "_Thrift":
-        return self.int(field, value, _I64)
+    def put_long(self, field: int, value: int) -> "_Thrift":
+        return self.put_int(field, value, _I64)
 
-    def text(self, field: int, value: str) -> "_Thrift":
+    def put_text(self, field: int, value: str) -> "_Thrift":
         self._head(field, _BINARY)
         self._data += _sized(value.encode())
         return self
 
-    def struct(self, field: int, inner: "_Thrift") -> "_Thrift":
+    def put_struct(self, field: int, inner: "_Thrift") -> "_Thrift":
         self._head(field, _STRUCT)
-        self._data += inner.bytes()
+        self._data += inner.finish()
         return self
 
-    def list(self, field: int, kind: int, items: Sequence[bytes]) -> "_Thrift":
+    def put_list(self, field: int, kind: int, items: Sequence[bytes]) -> "_Thrift":
         self._head(field, _LIST)
         self._data += (
             bytes([len(items) << 4 | kind])
@@ -66,7 +66,7 @@ class _Thrift:
             self._data += item
         return self
 
-    def bytes(self) -> bytes:
+    def finish(self) -> bytes:
         return bytes(self._data) + b"\0"
 
 
@@ -101,32 +101,44 @@ class ParquetWriter:
         start = self._offset
         for name, kind in self._columns:
             chunks.append(self._chunk(name, kind, columns.get(name, Column([], [])), num_rows))
-        group = _Thrift().list(1, _STRUCT, chunks).long(2, self._offset - start).long(3, num_rows)
-        self._groups.append(group.bytes())
+        group = (
+            _Thrift()
+            .put_list(1, _STRUCT, chunks)
+            .put_long(2, self._offset - start)
+            .put_long(3, num_rows)
+        )
+        self._groups.append(group.finish())
         self._num_rows += num_rows
 
     def _chunk(self, name: str, kind: int, column: Column, num_rows: int) -> bytes:
         levels = _levels(column, num_rows)
         body = struct.pack("<I", len(levels)) + levels + _plain(kind, column.values)
-        page = _Thrift().int(1, num_rows).int(2, 0).int(3, 3).int(4, 3)
-        head = _Thrift().int(1, 0).int(2, len(body)).int(3, len(body)).struct(5, page).bytes()
+        page = _Thrift().put_int(1, num_rows).put_int(2, 0).put_int(3, 3).put_int(4, 3)
+        head = (
+            _Thrift()
+            .put_int(1, 0)
+            .put_int(2, len(body))
+            .put_int(3, len(body))
+            .put_struct(5, page)
+            .finish()
+        )
         at = self._offset
         self._emit(head + body)
         size = len(head) + len(body)
-        meta = _Thrift().int(1, kind).list(2, _I32, [_varint(0), _varint(6)])
-        meta.list(3, _BINARY, [_sized(name.encode())]).int(4, 0).long(5, num_rows)
-        meta.long(6, size).long(7, size).long(9, at)
-        return _Thrift().long(2, at).struct(3, meta).bytes()
+        meta = _Thrift().put_int(1, kind).put_list(2, _I32, [_varint(0), _varint(6)])
+        meta.put_list(3, _BINARY, [_sized(name.encode())]).put_int(4, 0).put_long(5, num_rows)
+        meta.put_long(6, size).put_long(7, size).put_long(9, at)
+        return _Thrift().put_long(2, at).put_struct(3, meta).finish()
 
     def close(self) -> None:
         """Write the footer."""
-        root = _Thrift().text(4, "schema").int(5, len(self._columns)).bytes()
+        root = _Thrift().put_text(4, "schema").put_int(5, len(self._columns)).finish()
         elements = [root]
         for name, kind in self._columns:
-            element = _Thrift().int(1, kind).int(3, 1).text(4, name)
-            elements.append((element.int(6, 0) if kind == TEXT else element).bytes())
-        footer = _Thrift().int(1, 1).list(2, _STRUCT, elements).long(3, self._num_rows)
-        data = footer.list(4, _STRUCT, self._groups).text(6, "composer").bytes()
+            element = _Thrift().put_int(1, kind).put_int(3, 1).put_text(4, name)
+            elements.append((element.put_int(6, 0) if kind == TEXT else element).finish())
+        footer = _Thrift().put_int(1, 1).put_list(2, _STRUCT, elements).put_long(3, self._num_rows)
+        data = footer.put_list(4, _STRUCT, self._groups).put_text(6, "composer").finish()
         self._emit(data + struct.pack("<I", len(data)) + _MAGIC)
 
 

@@ -21,7 +21,7 @@ FAN: Final = 1 << LEVEL_STEP
 _ENTRY: Final = struct.Struct("<IdddIIII")
 
 
-class Block(NamedTuple):  # pyright: ignore[reportIncompatibleMethodOverride]
+class Block(NamedTuple):
     """What is kept of one block of one key.
 
     Attributes:
@@ -35,11 +35,11 @@ class Block(NamedTuple):  # pyright: ignore[reportIncompatibleMethodOverride]
         minus: number of ``-Infinity``.
     """
 
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     low: float
     high: float
     total: float
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     nans: int = 0
     plus: int = 0
     minus: int = 0

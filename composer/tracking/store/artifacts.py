@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from composer.tracking.protocol import jsontext, manifest
 from composer.tracking.protocol.refusal import BadRequestError, ConflictError, MissingError
+from composer.tracking.protocol.shapes import objects
 from composer.tracking.store import runs, users
 from composer.tracking.store.blobs import BlobStore
 from composer.tracking.store.clock import now
@@ -29,7 +30,7 @@ def create(tx: Tx, user: Row, args: dict[str, Any]) -> Row:
     shared = _by_distributed_id(tx, collection, args.get("distributedID"))
     if shared is not None:
         return shared
-    wanted = [each["alias"] for each in args.get("aliases") or []]
+    wanted = [each["alias"] for each in objects(args.get("aliases"))]
     same = _same_digest(tx, collection, args)
     if same is not None:
         for alias in wanted:
@@ -58,7 +59,7 @@ def _begin(
     tx: Tx, user: Row, project: Row, collection: Row, args: dict[str, Any], wanted: list[str]
 ) -> Row:
     run = runs.find(tx, project["id"], args["runName"]) if args.get("runName") else None
-    tags = [each["tagName"] for each in args.get("tags") or []]
+    tags = [each["tagName"] for each in objects(args.get("tags"))]
     number = tx.put(
         "artifacts",
         collection_id=collection["id"],
@@ -530,8 +531,8 @@ def update(tx: Tx, artifact: Row, args: dict[str, Any]) -> Row:
         if args.get(name) is not None:
             changes[column] = args[name]
     tags = set(jsontext.loads(artifact["tags"] or "[]"))
-    tags |= {each["tagName"] for each in args.get("tagsToAdd") or []}
-    tags -= {each["tagName"] for each in args.get("tagsToDelete") or []}
+    tags |= {each["tagName"] for each in objects(args.get("tagsToAdd"))}
+    tags -= {each["tagName"] for each in objects(args.get("tagsToDelete"))}
     changes["tags"] = jsontext.dumps(sorted(tags))
     tx.set("artifacts", artifact["id"], **changes)
     if args.get("aliases") is not None:

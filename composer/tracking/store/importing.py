@@ -123,15 +123,17 @@ def _import_one(store: Store, user: Row, project: str, run: Any, with_files: boo
         return number
 
     number = store.do(command)
-    for file in run.files() if with_files else []:
-        data = _fetch(file)
-        store.do(
-            lambda tx, file=file, data=data: files.put(tx, number, file.name, store.blobs.put(data))
-        )
+    found: list[Any] = list(run.files()) if with_files else []
+    for file in found:
+        _keep_file(store, number, str(file.name), _fetch(file))
+
+
+def _keep_file(store: Store, number: int, name: str, data: bytes) -> None:
+    blob = store.blobs.put(data)
+    store.do(lambda tx: files.put(tx, number, name, blob))
 
 
 def _fetch(file: Any) -> bytes:
-
     with tempfile.TemporaryDirectory() as folder:
         with file.download(root=folder, replace=True) as handle:
             name = handle.name

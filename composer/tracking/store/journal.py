@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from composer.errors import TrackingError
 
@@ -197,13 +197,13 @@ def _check_head(head: bytes, path: Path) -> None:
         )
 
 
-def _read_payload(head: bytes, file: object) -> bytes | None:
+def _read_payload(head: bytes, file: BinaryIO) -> bytes | None:
     if len(head) < _RECORD.size:
         return None
     length, crc, _ = _RECORD.unpack(head)
     if length > MAX_RECORD:
         return None
-    payload: bytes = file.read(length)  # type: ignore[attr-defined] # pyright: ignore
+    payload = file.read(length)
     return payload if len(payload) == length and zlib.crc32(payload) == crc else None
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from composer.errors import TrackingError
 from composer.tracking.store import files
@@ -162,7 +162,7 @@ def _copy_journal(folder: Path, target: Path) -> int:
             continue
         temporary = copy.with_suffix(".new")
         with source.open("rb") as reading, temporary.open("wb") as writing:
-            shutil.copyfileobj(_Limited(reading, size), writing, 1 << 20)
+            _copy_bytes(reading, writing, size)
             writing.flush()
             os.fsync(writing.fileno())
         os.replace(temporary, copy)
@@ -173,17 +173,10 @@ def _copy_journal(folder: Path, target: Path) -> int:
     return copied
 
 
-class _Limited:
-    """A file that ends after some bytes."""
-
-    def __init__(self, file: Any, size: int) -> None:
-        self._file = file
-        self._left = size
-
-    def read(self, size: int) -> bytes:
-        data: bytes = self._file.read(min(size, self._left))
-        self._left -= len(data)
-        return data
+def _copy_bytes(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    while size > 0 and (data := source.read(min(size, 1 << 20))):
+        target.write(data)
+        size -= len(data)
 
 
 def _copy_contents(source: Path, target: Path) -> int:

@@ -204,11 +204,15 @@ class Rows:
             "coalesce(high, 0) >= ? AND coalesce(low, 0) < ?",
             (max(low, -1e300), min(high, 1e300)),
         ):
-            for row in part:
-                if (keys is None or all(key in row for key in asked)) and _within(
-                    row.get(axis), low, high
-                ):
-                    rows.append(row if axis in asked else {k: row[k] for k in asked if k in row})
+            found = [
+                row
+                for row in part
+                if (keys is None or all(key in row for key in asked))
+                and _within(row.get(axis), low, high)
+            ]
+            if axis not in asked:
+                found = [{key: row[key] for key in asked if key in row} for row in found]
+            rows += found
         return rows if len(rows) <= count else [rows[i] for i in spread(len(rows), count)]
 
     def _sample_lines(

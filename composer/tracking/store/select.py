@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from composer.tracking.protocol import filters, jsontext
 from composer.tracking.protocol.filters import MISSING
+from composer.tracking.protocol.shapes import as_object
 from composer.tracking.store import runs, users
 from composer.tracking.store.index import Reader, Row
 
@@ -72,9 +73,8 @@ def _lookup(row: Row, user_names: dict[int, str]) -> Callable[[str], Any]:
 
 def _config_value(config: dict[str, Any], path: str) -> Any:
     """A config value: each key holds an object with a ``value``, which paths may leave out."""
-    plain = {
-        key: value["value"] if isinstance(value, dict) and "value" in value else value
-        for key, value in config.items()
+    plain: dict[str, Any] = {
+        key: as_object(value).get("value", value) for key, value in config.items()
     }
     found = filters.dig(plain, path)
     if found is MISSING and path.endswith(".value"):

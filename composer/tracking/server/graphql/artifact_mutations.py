@@ -4,6 +4,7 @@ from typing import Any
 
 from composer.tracking.protocol import ids
 from composer.tracking.protocol.refusal import BadRequestError, MissingError
+from composer.tracking.protocol.shapes import objects
 from composer.tracking.server.graphql.artifacts import (
     ArtifactNode,
     CollectionNode,
@@ -145,7 +146,7 @@ class ArtifactMutations:
     def link_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         """Put a version into a collection of links as well."""
         user = self._context.user
-        wanted = [each["alias"] for each in input.get("aliases") or []]
+        wanted = [each["alias"] for each in objects(input.get("aliases"))]
 
         def command(tx: Tx) -> Row:
             artifact = self._linked(tx, user, input)

@@ -314,7 +314,7 @@ class ManifestNode:
         self.id = ids.encode_id("Manifest", row["id"])
         self.digest = row["digest"]
         direct = context.urls.download(row["sha256"], row["name"]) if row["sha256"] else None
-        self.file = {
+        self.file: dict[str, Any] = {
             "id": self.id,
             "name": row["name"],
             "directUrl": direct,

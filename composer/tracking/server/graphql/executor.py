@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
+import graphql
 from graphql import (
     DocumentNode,
     FieldNode,
@@ -22,7 +23,6 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
-    GraphQLResolveInfo,
     GraphQLScalarType,
     GraphQLSchema,
     NameNode,
@@ -32,10 +32,8 @@ from graphql import (
     VariableDefinitionNode,
     Visitor,
     build_schema,
-    execute_sync,
     get_named_type,
     parse,
-    type_from_ast,
     visit,
 )
 from graphql.language.ast import NamedTypeNode, TypeNode
@@ -44,6 +42,11 @@ from composer.tracking.protocol import jsontext
 from composer.tracking.protocol.refusal import BadRequestError, RefusedError
 
 log = logging.getLogger(__name__)
+
+# Functions whose published types are not complete.
+_graphql: Any = graphql
+_execute_sync = _graphql.execute_sync
+_type_from_ast = _graphql.type_from_ast
 
 _MAX_DOCUMENT: Final = 200_000
 _MAX_TOKENS: Final = 20_000
@@ -77,14 +80,14 @@ def schema() -> GraphQLSchema:
             "Int64",
             "Duration",
         ):
-            each.serialize = _same  # type: ignore[method-assign]
-            each.parse_value = _same  # type: ignore[method-assign]
+            each.serialize = _same
+            each.parse_value = _same
         if isinstance(each, GraphQLScalarType) and each.name == "String":
-            each.serialize = _text  # type: ignore[method-assign]
+            each.serialize = _text
     return built
 
 
-def _resolve_null(_source: Any, _info: GraphQLResolveInfo, **_arguments: Any) -> None:
+def _resolve_null(_source: Any, _info: Any, **_arguments: Any) -> None:
     return None
 
 
@@ -153,7 +156,7 @@ class _Pruner(Visitor):
         )
 
     def enter_variable_definition(self, node: VariableDefinitionNode, *_args: Any) -> Any:
-        if type_from_ast(schema(), node.type) is not None:
+        if _type_from_ast(schema(), node.type) is not None:
             return None
         log_once("GraphQL type", str(_named(node.type)))
         return VariableDefinitionNode(
@@ -194,7 +197,7 @@ def execute(text: str, variables: Any, operation_name: str | None, context: Any)
         raise BadRequestError(f"the document holds the operations {names}; name one of them.")
     index = names.index(operation_name) if operation_name else 0
     values = _prune_variables(document.operations[index], variables)
-    result = execute_sync(
+    result = _execute_sync(
         schema(),
         document.node,
         root_value=context.root,
@@ -227,7 +230,7 @@ def _prune_variables(operation: OperationDefinitionNode, variables: Any) -> dict
     for definition in operation.variable_definitions or ():
         name = definition.variable.name.value
         if name in given:
-            kind = type_from_ast(schema(), definition.type)
+            kind = _type_from_ast(schema(), definition.type)
             values[name] = _prune_value(get_named_type(kind), given[name])
     return values
 
@@ -239,7 +242,7 @@ def _prune_value(kind: Any, value: Any) -> Any:
     if isinstance(kind, GraphQLEnumType):
         return value if isinstance(value, str) and value in kind.values else None
     if not isinstance(value, dict) or not isinstance(kind, GraphQLInputObjectType):
-        return value
+        return cast("Any", value)
     kept: dict[str, Any] = {}
     for name, each in cast("dict[str, Any]", value).items():
         if name in kind.fields:
@@ -254,7 +257,7 @@ def _snake(name: str) -> str:
     return _CAMEL.sub("_", name).lower()
 
 
-def _resolve(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+def _resolve(source: Any, info: Any, **arguments: Any) -> Any:
     """Resolve ``camelCase`` to the key or ``snake_case`` attribute of the source."""
     if isinstance(source, dict):
         return cast("dict[str, Any]", source).get(info.field_name)
@@ -265,7 +268,7 @@ def _resolve(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
 
 
 def _resolve_type(value: Any, *_args: Any) -> str:
-    name: str = value["__typename"] if isinstance(value, dict) else value.typename
+    name: str = value.typename
     return name
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from composer.tracking.protocol import ids, jsontext
 from composer.tracking.protocol.refusal import BadRequestError, MissingError
+from composer.tracking.protocol.shapes import as_object
 from composer.tracking.server.graphql.context import Context
 from composer.tracking.server.graphql.runs import ProjectNode, RunNode
 from composer.tracking.store import artifacts, files, runs
@@ -40,13 +41,9 @@ class RunMutations:
         return {"bucket": node, "inserted": inserted}
 
     def _fork(self, tx: Tx, user: Row, child: Row) -> int:
-        config = jsontext.loads_object(child["config"])
-        inner: Any = config.get("_wandb")
-        value: Any = inner.get("value") if isinstance(inner, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        point: Any = value.get("branch_point") if isinstance(value, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if not isinstance(point, dict):
-            return 0
-        name, step = point.get("run_id"), point.get("step")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        inner = as_object(jsontext.loads_object(child["config"]).get("_wandb"))
+        point = as_object(as_object(inner.get("value")).get("branch_point"))
+        name, step = point.get("run_id"), point.get("step")
         if not isinstance(name, str) or not isinstance(step, (int, float)) or name == child["name"]:
             return 0
         parent = runs.find(tx, child["project_id"], name)

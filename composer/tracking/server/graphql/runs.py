@@ -5,6 +5,7 @@ from typing import Any
 
 from composer.tracking.protocol import ids, jsontext
 from composer.tracking.protocol.refusal import BadRequestError
+from composer.tracking.protocol.shapes import as_list, as_object
 from composer.tracking.server.graphql.artifacts import (
     CollectionNode,
     MembershipNode,
@@ -190,11 +191,9 @@ class RunNode:
 
     def wandb_config(self, keys: list[str] | None = None) -> str:
         """Members of the config's ``_wandb``."""
-        inner = jsontext.loads_object(self.config).get("_wandb")
-        values: Any = inner.get("value") if isinstance(inner, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if not isinstance(values, dict):
-            return "{}"
-        return jsontext.dumps({key: values[key] for key in keys or values if key in values})  # pyright: ignore[reportUnknownVariableType]
+        inner = as_object(jsontext.loads_object(self.config).get("_wandb"))
+        values = as_object(inner.get("value"))
+        return jsontext.dumps({key: values[key] for key in keys or values if key in values})
 
     def _tail(self, stream: int) -> str:
         rows = self._context.store.rows.tail(self._context.reader, self.row["id"], stream)
@@ -241,10 +240,8 @@ class RunNode:
 
     def _sampled(self, text: str) -> list[Any]:
         spec = jsontext.loads_object(text)
-        keys = spec.get("keys")
-        if keys is not None and (
-            not isinstance(keys, list) or not all(isinstance(k, str) for k in keys)
-        ):  # pyright: ignore[reportUnknownVariableType]
+        keys = None if spec.get("keys") is None else as_list(spec["keys"])
+        if keys is not None and not all(isinstance(key, str) for key in keys):
             raise BadRequestError("'keys' of a sampled history must be a list of names.")
         low = _number(spec.get("minStep"), -math.inf)
         high = _number(spec.get("maxStep"), math.inf)
