@@ -146,7 +146,7 @@ def test_a_run_can_be_stopped_from_the_page(tracker: Tracker, tmp_path: Path) ->
     _until(tracker, lambda run: run["history_lines"] > 0, "s", "stopping")
     status, _ = tracker.ask("/api/run/stop", {"entity": "local", "project": "stopping", "run": "s"})
     assert status == 200
-    out, _ = client.communicate(timeout=60)
+    out, _ = client.communicate(timeout=100)
     assert json.loads(out.strip().splitlines()[-1])["stopped"] is True
 
 

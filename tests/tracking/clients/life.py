@@ -139,7 +139,7 @@ elif what == "stop":
         project=project, id="s", settings=wandb.Settings(x_file_stream_transmit_interval=0.5)
     )
     try:
-        for i in range(600):
+        for i in range(1600):
             run.log({"x": i})
             time.sleep(0.05)
         found["stopped"] = False

@@ -8,6 +8,7 @@ text.
 import logging
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,7 @@ _type_from_ast = _graphql.type_from_ast
 _MAX_DOCUMENT: Final = 200_000
 _MAX_TOKENS: Final = 20_000
 _MAX_REMEMBERED: Final = 512
+_TOO_LARGE: Final = 2**63
 _UNKNOWN: Final = "_unknown"
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _seen: set[str] = set()
@@ -74,17 +76,19 @@ def schema() -> GraphQLSchema:
         is_ours = isinstance(each, (GraphQLObjectType, GraphQLInterfaceType))
         if is_ours and not each.name.startswith("__"):
             each.fields[_UNKNOWN] = GraphQLField(anything, resolve=_resolve_null)
-        if isinstance(each, GraphQLScalarType) and each.name in (
-            "JSON",
-            "JSONString",
-            "Int64",
-            "Duration",
-        ):
-            each.serialize = _same
-            each.parse_value = _same
-        if isinstance(each, GraphQLScalarType) and each.name == "String":
-            each.serialize = _text
+        if isinstance(each, GraphQLScalarType) and each.name in _READERS:
+            _set_scalar(each, _READERS[each.name], _text if each.name == "String" else _same)
     return built
+
+
+def _set_scalar(
+    scalar: GraphQLScalarType, read: Callable[[Any], Any], write: Callable[[Any], Any]
+) -> None:
+    # graphql-core 3.3 has new names for these functions; 3.2 knows only the old ones.
+    for name in ("parse_value", "coerce_input_value"):
+        setattr(scalar, name, read)
+    for name in ("serialize", "coerce_output_value"):
+        setattr(scalar, name, write)
 
 
 def _resolve_null(_source: Any, _info: Any, **_arguments: Any) -> None:
@@ -97,6 +101,31 @@ def _same(value: Any) -> Any:
 
 def _text(value: Any) -> Any:
     return value if isinstance(value, str) else str(value)
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise GraphQLError(f"a text is expected, not {str(value)[:80]!r}")
+    return value
+
+
+def _read_number(value: Any) -> int | float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not abs(value) < _TOO_LARGE
+    ):
+        raise GraphQLError(f"a number of up to 64 bits is expected, not {str(value)[:80]!r}")
+    return int(value) if value == int(value) else value
+
+
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "JSON": _same,
+    "JSONString": _read_text,
+    "String": _read_text,
+    "Int64": _read_number,
+    "Duration": _read_number,
+}
 
 
 @dataclass(frozen=True, slots=True)
