@@ -74,7 +74,7 @@ demo: setup $(STAMPS)/installed
 	$(INSTALLED) $(BIN)/python examples/digits.py
 
 bench: setup $(STAMPS)/installed
-	@for script in benchmarks/bench_*.py; do \
+	@for script in benchmarks/[!_]*.py; do \
 		echo "== $$script"; $(INSTALLED) $(BIN)/python "$$script"; \
 	done
 

@@ -17,6 +17,7 @@ several checks of one topic into one function when they share a set-up.
 
 import multiprocessing
 import os
+import pickle
 import socket
 import sys
 import time
@@ -30,6 +31,8 @@ _PRELOADED = [
     "torch.nn.parallel",
     "torch._dynamo",
     "composer.distributed.comm",
+    "composer.trainer.trainer",
+    "composer.metrics.metrics",
     "tests._dist",
 ]
 
@@ -102,7 +105,7 @@ def _collect(pipes: list[Connection], timeout_s: float) -> list[Any]:
         for pipe in ready:
             rank = waiting.pop(pipe)
             try:
-                ok, value = pipe.recv()
+                ok, value = pickle.loads(pipe.recv_bytes())
             except EOFError:
                 ok, value = False, "ended without an answer (killed, or os._exit)"
             (results if ok else failures)[rank] = value
@@ -129,7 +132,8 @@ def _run_rank(
         answer = (True, function(*args))
     except BaseException:
         answer = (False, traceback.format_exc())
-    sender.send(answer)
+    # By value: multiprocessing would share tensors, and their memory goes when this process ends.
+    sender.send_bytes(pickle.dumps(answer))
     if answer[0]:
         comm.disconnect()
 

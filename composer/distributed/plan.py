@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from composer.devices.device import Device
+from composer.distributed import comm
 from composer.distributed.config import ParallelismConfig, parse
 from composer.distributed.data_parallel import (
     NOTHING,
@@ -63,6 +64,7 @@ class ParallelismPlan:
         self.world_size = world_size
         self.find_unused_parameters = find_unused_parameters
         self.sync_strategy = _strategy(ddp_sync_strategy, find_unused_parameters)
+        self._is_uneven = False
 
     @property
     def is_sharded(self) -> bool:
@@ -82,6 +84,24 @@ class ParallelismPlan:
             return model
         return prepare_ddp_module(model, self.find_unused_parameters)
 
+    def begin_batch(self, num_microbatches: int) -> None:
+        """Say how many microbatches follow; all ranks must call this before the first of them.
+
+        Ranks with unequal batches may cut them into unequal numbers of parts. Averaging in each
+        backward pass would then wait for a rank that has no more; such a batch is averaged by hand.
+
+        Args:
+            num_microbatches: of this rank.
+        """
+        if self.world_size == 1 or self.sync_strategy is not DDPSyncStrategy.MULTI_AUTO_SYNC:
+            return
+        fewest, minus_most = comm.all_reduce_counts([num_microbatches, -num_microbatches], "MIN")
+        self._is_uneven = fewest != -minus_most
+
+    @property
+    def _strategy_now(self) -> DDPSyncStrategy:
+        return DDPSyncStrategy.FORCED_SYNC if self._is_uneven else self.sync_strategy
+
     def sync_context(self, model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
         """Surround the forward and backward pass of one microbatch.
 
@@ -95,7 +115,7 @@ class ParallelismPlan:
         """
         if self.world_size == 1:
             return NOTHING
-        return microbatch_context(model, is_last, self.sync_strategy)
+        return microbatch_context(model, is_last, self._strategy_now)
 
     def finish_gradients(self, model: nn.Module) -> None:
         """Average what the backward passes have not averaged; after the last one, on all ranks.
@@ -103,7 +123,7 @@ class ParallelismPlan:
         Args:
             model: what `apply` returned.
         """
-        if self.world_size == 1 or self.sync_strategy is not DDPSyncStrategy.FORCED_SYNC:
+        if self.world_size == 1 or self._strategy_now is not DDPSyncStrategy.FORCED_SYNC:
             return
         if isinstance(model, DistributedDataParallel):
             average_gradients(model.parameters())

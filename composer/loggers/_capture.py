@@ -70,11 +70,17 @@ class Capture:
             self._restore()
 
     def _restore(self) -> None:
-        if getattr(self._before, "__self__", None) is self._stream:
+        before = self._before
+        owner = getattr(before, "__self__", None)
+        while isinstance(owner, Capture) and owner._sink is None:
+            # It was closed earlier, under this one.
+            before = owner._before
+            owner = getattr(before, "__self__", None)
+        if owner is self._stream:
             # The method of its class: there was nothing on the object itself.
             del self._stream.write
         else:
-            self._stream.write = self._before
+            self._stream.write = before
 
 
 def _visible(line: str) -> str:

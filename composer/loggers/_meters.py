@@ -21,6 +21,9 @@ LINE_INTERVAL_S = 10.0
 LONG_RUN_S = 600.0
 LONG_LINE_INTERVAL_S = 60.0
 DEFAULT_COLUMNS = 80
+_SHORTEST_NAME = 3
+# The rate may get longer between measuring the line and drawing it.
+_RATE_SLACK = 3
 _NAMES = {"ba": "batch", "sp": "sample", "tok": "token"}
 
 
@@ -161,7 +164,7 @@ class BarMaker:
             # The rate is that of the whole run, over the time of the whole run.
             bar.start_t -= elapsed_s
             bar.initial = 0
-        return _Bar(bar, self._screen)
+        return _Bar(bar, self._screen, self._columns)
 
     def next_show_s(self) -> float:
         """Return when to draw again."""
@@ -171,9 +174,10 @@ class BarMaker:
 class _Bar:
     """A tqdm bar."""
 
-    def __init__(self, bar: Any, screen: Screen) -> None:
+    def __init__(self, bar: Any, screen: Screen, columns: int | None) -> None:
         self._bar = bar
         self._screen = screen
+        self._columns = columns
         self._paused_at: float | None = None
 
     def show(self, reading: Reading) -> None:
@@ -200,8 +204,18 @@ class _Bar:
     def _set(self, reading: Reading) -> None:
         self._bar.total = reading.total
         self._bar.set_description_str(self._screen.showable(reading.title), refresh=False)
-        values = ", ".join(f"{name}={value}" for name, value in reading.values.items())
-        self._bar.set_postfix_str(self._screen.showable(values), refresh=False)
+        values = {self._screen.showable(name): text for name, text in reading.values.items()}
+        self._bar.set_postfix_str(_joined(values, self._room(reading)), refresh=False)
+
+    def _room(self, reading: Reading) -> int | None:
+        """Return how many characters there are for values; ``None`` where a bar may be long."""
+        columns = self._screen.columns or self._columns
+        if not columns or not self._screen.is_terminal:
+            return None
+        # Drawn without a width, it has a bar of ten characters, of which one must remain.
+        given = {**self._bar.format_dict, "n": reading.n, "ncols": None, "postfix": None}
+        rest = len(self._bar.format_meter(**given)) - (0 if reading.total is None else 9)
+        return columns - rest - len(", ") - _RATE_SLACK
 
 
 class LineMaker:
@@ -275,8 +289,20 @@ class _Lines:
             place += f"/{reading.total} ({100 * reading.n // max(reading.total, 1)}%)"
         speed = [f"{rate:.3g} {reading.unit}/s" if rate < 1000 else f"{rate:.0f} {reading.unit}/s"]
         line = ", ".join([f"[{reading.title}] {place}", *speed, *times])
-        values = ", ".join(f"{name}={value}" for name, value in reading.values.items())
+        values = _joined(reading.values)
         self._maker.print(f"{line} | {values}" if values else line)
+
+
+def _joined(values: dict[str, str], room: int | None = None) -> str:
+    """Return values as text; where there is little room, long names are cut before values are."""
+    longest = max(map(len, values), default=0)
+    while True:
+        names = [name if len(name) <= longest else name[: longest - 1] + "." for name in values]
+        pairs = zip(names, values.values(), strict=True)
+        text = ", ".join(f"{name}={value}" for name, value in pairs)
+        if room is None or len(text) <= room or longest <= _SHORTEST_NAME:
+            return text
+        longest -= 1
 
 
 def _rate(count: int, seconds: float) -> float:

@@ -74,9 +74,9 @@ class ConsoleLogger(LoggerDestination):
         # (batches trained, heading) of lines that are due and wait for their values.
         self._due: deque[tuple[int, str]] = deque()
         self._is_training = False
-        self._last_step = -1
+        self._last_trained = -1
         self._num_printed = -1
-        self._eval_points: frozenset[int] | None = None
+        self._eval_points: frozenset[int] = frozenset()
 
     # What is logged.
 
@@ -87,8 +87,10 @@ class ConsoleLogger(LoggerDestination):
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """Keep values for the next line; print lines that have all of theirs."""
         if self._due and step is not None:
-            self._print_complete(step, _FIRST_OF_BATCH in metrics)
-            self._last_step = step
+            is_batch = _FIRST_OF_BATCH in metrics
+            self._print_complete(step, is_batch)
+            if is_batch:
+                self._last_trained = step
         self.logged_metrics.update(metrics)
 
     def log_table(
@@ -119,7 +121,7 @@ class ConsoleLogger(LoggerDestination):
         """Print the hyperparameters."""
         del state
         self._due.clear()
-        self._last_step = self._num_printed = -1
+        self._last_trained = self._num_printed = -1
         self._is_training = True
         self.logged_metrics.clear()
         self._print_config(logger)
@@ -133,8 +135,8 @@ class ConsoleLogger(LoggerDestination):
     def batch_checkpoint(self, state: State, logger: Logger) -> None:
         """Print a line that is due, where nothing of it is still on the device."""
         del state, logger
-        # A batch's values have the step of before it, and all of them arrive together.
-        while self._due and self._last_step >= self._due[0][0] - 1:
+        # A batch's values have the step of before it; with them comes what its end logged.
+        while self._due and self._last_trained >= self._due[0][0] - 1:
             self._print_next()
 
     def epoch_end(self, state: State, logger: Logger) -> None:
@@ -176,15 +178,12 @@ class ConsoleLogger(LoggerDestination):
         self._train_metrics, self.logged_metrics = self.logged_metrics, {}
         length = state.dataloader_len
         # The last one comes with the metrics.
-        self._eval_points = None if length is None else _spread(length.value) - {length.value}
+        self._eval_points = _spread(length.value) - {length.value} if length else frozenset()
 
     def eval_batch_end(self, state: State, logger: Logger) -> None:
         """Print progress, about ten times in an evaluation."""
         del logger
-        count = state.eval_timestamp.count(TimeUnit.BATCH)
-        points = self._eval_points
-        # Without a length: at 1, 2, 4, 8, ...
-        if count in points if points is not None else count & (count - 1) == 0:
+        if state.eval_timestamp.count(TimeUnit.BATCH) in self._eval_points:
             self._print(_eval_heading(state))
 
     def eval_end(self, state: State, logger: Logger) -> None:

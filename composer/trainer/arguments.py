@@ -131,17 +131,18 @@ class EvalOptions:
         """
         evaluators = ensure_evaluators(self.dataloader, metric_names)
         for evaluator in evaluators:
-            if evaluator.subset_num_batches is None:
-                evaluator.subset_num_batches = self.num_batches
+            # The user's evaluator is filled in only once it is known to do.
+            own = evaluator.subset_num_batches
+            limit = self.num_batches if own is None else own
+            _check_has_end(evaluator, limit)
+            evaluator.subset_num_batches = limit
             if evaluator.eval_interval is None:
                 evaluator.eval_interval = self.interval
-            _check_has_end(evaluator)
         return evaluators
 
 
-def _check_has_end(evaluator: Evaluator) -> None:
-    limit = evaluator.subset_num_batches
-    if limit is not None and limit > 0:
+def _check_has_end(evaluator: Evaluator, limit: int) -> None:
+    if limit > 0:
         return
     try:
         len(evaluator.dataloader.dataloader)  # pyright: ignore[reportArgumentType]

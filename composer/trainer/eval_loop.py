@@ -67,12 +67,14 @@ class EvalLoop:
         # Loaders draw random numbers when they are opened: with them put back, training goes on as
         # it would have without the evaluation.
         random_state = get_own_rng_state()
-        with model_eval_mode(state.model), torch.no_grad(), evaluation_weights(state):
-            for evaluator in evaluators:
-                self._run_one(evaluator)
-        load_own_rng_state(random_state)
-        state.batch, state.outputs, state.loss = kept
-        state.set_dataloader(loader, label, -1 if length is None else length)
+        try:
+            with model_eval_mode(state.model), torch.no_grad(), evaluation_weights(state):
+                for evaluator in evaluators:
+                    self._run_one(evaluator)
+        finally:
+            load_own_rng_state(random_state)
+            state.batch, state.outputs, state.loss = kept
+            state.set_dataloader(loader, label, -1 if length is None else length)
         self._logger.flush()
 
     def _run_one(self, evaluator: Evaluator) -> None:

@@ -49,15 +49,17 @@ class GradientPass:
         self._run_event = engine.run_event
         self._plan = plan
         self._precision = precision
+        self._autocast = precision.autocast()
         self._metrics = metrics
         self._forward = forward
+        self._has_peers = plan.world_size > 1
         self._create_graph = any(a.backwards_create_graph for a in state.algorithms)
 
     def run(
         self,
         microbatches: Sequence[Any],
         prepare: Callable[[Any], Any],
-        share: Callable[[int], float],
+        share: Callable[[int], float] | None,
         sync: bool = True,
     ) -> dict[str, torch.Tensor]:
         """Add the batch's gradients to the parameters.
@@ -67,7 +69,8 @@ class GradientPass:
             prepare: moves a part to the device and transforms it; the next part is prepared before
                 the current one is computed, so that copies run ahead.
             share: microbatch index -> its share of the batch. Asked before the backward pass only,
-                because it may have to wait for other ranks.
+                because it may have to wait for other ranks. ``None``: there is one part, and it
+                is all there is.
             sync: whether gradients are averaged over ranks at the end.
 
         Returns:
@@ -75,51 +78,65 @@ class GradientPass:
         """
         losses: dict[str, torch.Tensor] = {}
         last = len(microbatches) - 1
+        if self._has_peers:
+            self._plan.begin_batch(len(microbatches))
         upcoming = prepare(microbatches[0])
         for index in range(last + 1):
             current = upcoming
             if index < last:
                 upcoming = prepare(microbatches[index + 1])
+            if not self._has_peers:
+                self._run_one(current, share, index, losses)
+                continue
             with self._plan.sync_context(self._forward, sync and index == last):
                 self._run_one(current, share, index, losses)
-        if sync:
-            self._plan.finish_gradients(self._forward)
         return losses
+
+    def finish(self) -> None:
+        """Average over ranks what the backward passes have not; all ranks must call this.
+
+        Apart from :meth:`run`, because a rank may run out of memory there: whether all got through
+        must be agreed on before they average.
+        """
+        if self._has_peers:
+            self._plan.finish_gradients(self._forward)
 
     def _run_one(
         self,
         batch: Any,
-        share: Callable[[int], float],
+        share: Callable[[int], float] | None,
         index: int,
         losses: dict[str, torch.Tensor],
     ) -> None:
         state, run_event = self._state, self._run_event
         state.batch = batch
-        kept = self._metrics.keep(batch)
+        has_metrics = bool(state.train_metrics)
+        kept = self._metrics.keep(batch) if has_metrics else None
 
         run_event(Event.BEFORE_FORWARD)
-        with self._precision.autocast():
+        with self._autocast:
             state.outputs = self._forward(state.batch)
         run_event(Event.AFTER_FORWARD)
 
         run_event(Event.BEFORE_LOSS)
-        with self._precision.autocast():
+        with self._autocast:
             state.loss = state.model.loss(state.outputs, state.batch)
         run_event(Event.AFTER_LOSS)
 
         run_event(Event.BEFORE_BACKWARD)
         total, named = read_losses(state.loss)
-        weight = share(index)
+        weight = 1.0 if share is None else share(index)
         if weight == 0.0:
             # A mean over no token at all is NaN, and NaN times zero is NaN as well.
             total = total.nan_to_num(0.0, 0.0, 0.0)
             named = {name: torch.zeros_like(loss) for name, loss in named.items()}
         # Ranks that average gradients must all go through the backward pass.
-        if weight != 0.0 or self._plan.world_size > 1:
+        if weight != 0.0 or self._has_peers:
             self._precision.backward(total if weight == 1.0 else total * weight, self._create_graph)
         run_event(Event.AFTER_BACKWARD)
 
         for name, loss in named.items():
             part = loss.detach() if weight == 1.0 else loss.detach() * weight
             losses[name] = losses[name] + part if name in losses else part
-        self._metrics.update(kept, state.outputs)
+        if has_metrics:
+            self._metrics.update(kept, state.outputs)

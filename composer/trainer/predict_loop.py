@@ -50,16 +50,18 @@ class PredictLoop:
         state.predict_timestamp = Timestamp()
         source = BatchSource(data_spec, state.device, on_tokens=False)
         returned: list[Any] = []
-        with model_eval_mode(state.model), torch.no_grad(), evaluation_weights(state):
-            run_event(Event.PREDICT_START)
-            limit = None if state.dataloader_len is None else int(state.dataloader_len)
-            for batch in islice(iter(data_spec.dataloader), limit):
-                outputs = self._run_batch(data_spec, source, batch)
-                if return_outputs:
-                    returned.append(DeviceCPU().batch_to_device(outputs))
-            run_event(Event.PREDICT_END)
-        state.batch, state.outputs, state.loss = kept
-        state.set_dataloader(loader, label, -1 if length is None else length)
+        try:
+            with model_eval_mode(state.model), torch.no_grad(), evaluation_weights(state):
+                run_event(Event.PREDICT_START)
+                limit = None if state.dataloader_len is None else int(state.dataloader_len)
+                for batch in islice(iter(data_spec.dataloader), limit):
+                    outputs = self._run_batch(data_spec, source, batch)
+                    if return_outputs:
+                        returned.append(DeviceCPU().batch_to_device(outputs))
+                run_event(Event.PREDICT_END)
+        finally:
+            state.batch, state.outputs, state.loss = kept
+            state.set_dataloader(loader, label, -1 if length is None else length)
         return returned
 
     def _run_batch(self, data_spec: DataSpec, source: BatchSource, batch: Any) -> Any:

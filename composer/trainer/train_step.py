@@ -96,7 +96,7 @@ class TrainStep:
                 first.setdefault(name, loss)
             if loss_dict is not None:
                 loss_dict.update(losses)
-            return losses[TOTAL_LOSS]
+            return self._mean_over_ranks(losses[TOTAL_LOSS])
 
         optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return first
@@ -105,37 +105,59 @@ class TrainStep:
         self, batch: Any, source: BatchSource, sync: bool = True
     ) -> dict[str, torch.Tensor]:
         """Leave complete, unscaled gradients in the parameters."""
-        state, microbatcher = self._state, self._microbatcher
         self._run_event(Event.BEFORE_TRAIN_BATCH)
-        buffers = _BufferCopy(state.model) if microbatcher.automatic else None
+        if self._microbatcher.automatic:
+            losses = self._compute_what_fits(batch, source, sync)
+        else:
+            losses = self._compute_parts(source.split(batch, self._microbatcher.size), source, sync)
+        if sync:
+            self._gradients.finish()
+        self._state.batch = batch
+        self._precision.unscale(self._optimizers)
+        self._run_event(Event.AFTER_TRAIN_BATCH)
+        return losses
+
+    def _compute_what_fits(
+        self, batch: Any, source: BatchSource, sync: bool
+    ) -> dict[str, torch.Tensor]:
+        """Compute gradients; in smaller parts, all over again, where memory does not suffice."""
+        state, microbatcher = self._state, self._microbatcher
+        buffers = _BufferCopy(state.model)
 
         def attempt() -> dict[str, torch.Tensor]:
-            for optimizer in self._optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            self._metrics.reset()
-            parts = source.split(batch, microbatcher.size)
-            if microbatcher.automatic:
-                # Methods replace parts of a batch; done again, it must be as it came.
-                parts = [map_collection(part, _same) for part in parts]
-            return self._gradients.run(parts, source.prepare, self._shares(source, parts), sync)
+            # Methods replace parts of a batch; done again, it must be as it came.
+            parts = [map_collection(p, _same) for p in source.split(batch, microbatcher.size)]
+            return self._compute_parts(parts, source, sync)
 
         def undo() -> None:
             for optimizer in self._optimizers:
                 optimizer.zero_grad(set_to_none=True)
             state.outputs = state.loss = None
-            if buffers is not None:
-                buffers.restore()
+            buffers.restore()
 
-        losses = microbatcher.run(lambda: source.samples(batch), attempt, undo)
-        state.batch = batch
-        self._precision.unscale(self._optimizers)
-        self._run_event(Event.AFTER_TRAIN_BATCH)
-        return losses
+        return microbatcher.run(lambda: source.samples(batch), attempt, undo)
+
+    def _compute_parts(
+        self, parts: Sequence[Any], source: BatchSource, sync: bool
+    ) -> dict[str, torch.Tensor]:
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        if self._state.train_metrics:
+            self._metrics.reset()
+        is_whole = len(parts) == 1 and not self._has_peers
+        share = None if is_whole else self._shares(source, parts)
+        return self._gradients.run(parts, source.prepare, share, sync)
+
+    def _mean_over_ranks(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return the loss by which an optimizer decides, so that all ranks decide the same."""
+        if not self._has_peers:
+            return loss
+        mean = loss / comm.get_world_size()
+        comm.all_reduce(mean, "SUM")
+        return mean
 
     def _shares(self, source: BatchSource, parts: Sequence[Any]) -> Callable[[int], float]:
         """Return each microbatch's share: its weight over the mean weight of a rank's batch."""
-        if not self._has_peers and len(parts) == 1:
-            return _whole
         weights = [source.weight(part) for part in parts]
 
         def share(index: int) -> float:
@@ -147,11 +169,6 @@ class TrainStep:
 
 def _same(value: Any) -> Any:
     return value
-
-
-def _whole(index: int) -> float:
-    del index
-    return 1.0
 
 
 class _BufferCopy:

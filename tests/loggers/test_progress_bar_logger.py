@@ -4,7 +4,7 @@ import io
 import re
 import sys
 import types
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -227,7 +227,7 @@ def test_a_prediction_has_a_line_of_its_own() -> None:
 
 def test_traces_are_shown_only_where_asked_for() -> None:
     class Act(Algorithm):
-        events = {Event.BATCH_END: "act"}
+        events: ClassVar = {Event.BATCH_END: "act"}
 
         def act(self, state: State, logger: Logger) -> None:
             pass
@@ -334,6 +334,13 @@ def test_a_narrow_terminal_keeps_one_line_per_bar(columns: int) -> None:
     screen = watch(columns, max_duration="2ep", eval_dataloader=make_batches(3))
     starts = [line.partition(":")[0] for line in screen]
     assert starts == ["train epoch 1/2", "eval", "train epoch 2/2", "eval", ""]
+
+
+def test_where_there_is_little_room_names_are_cut_and_values_are_not() -> None:
+    model = ComposerClassifier(torch.nn.Linear(4, 3), num_classes=3)
+    screen = watch(80, model=model, eval_dataloader=make_batches(3))
+    assert re.search(r", loss=[0-9.]+, Mul\w*\.=[0-9.]+\]$", screen[0])
+    assert re.search(r", Cro\w*\.?=[0-9.]+, Mul\w*\.=[0-9.]+\]$", screen[1])
 
 
 def test_a_bar_without_a_total_counts() -> None:
