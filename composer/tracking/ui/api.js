@@ -1,0 +1,30 @@
+// The only place that talks to the server.
+export const prefix = document.documentElement.dataset.prefix ?? "";
+
+async function ask(path, options) {
+  const answer = await fetch(prefix + path, { credentials: "same-origin", ...options });
+  const value = await answer.json().catch(() => ({}));
+  if (!answer.ok) {
+    const error = new Error(value.error ?? `The server answered ${answer.status}.`);
+    error.status = answer.status;
+    throw error;
+  }
+  return value;
+}
+
+export function query(values) {
+  const kept = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);
+  return new URLSearchParams(kept.map(([key, value]) => [key, String(value)])).toString();
+}
+
+export const get = (path, values = {}) => ask(`${path}?${query(values)}`);
+
+export const post = (path, body) =>
+  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+// Calls `onNews` with what was stored in a project; returns how to stop.
+export function listen(values, onNews) {
+  const source = new EventSource(`${prefix}/api/stream?${query(values)}`);
+  source.onmessage = (event) => onNews(JSON.parse(event.data));
+  return () => source.close();
+}
