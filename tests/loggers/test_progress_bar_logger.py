@@ -339,8 +339,9 @@ def test_a_narrow_terminal_keeps_one_line_per_bar(columns: int) -> None:
 def test_where_there_is_little_room_names_are_cut_and_values_are_not() -> None:
     model = ComposerClassifier(torch.nn.Linear(4, 3), num_classes=3)
     screen = watch(80, model=model, eval_dataloader=make_batches(3))
-    assert re.search(r", loss=[0-9.]+, Mul\w*\.?=[0-9.]+\]$", screen[0])
-    assert re.search(r", Cro\w*\.?=[0-9.]+, Mul\w*\.?=[0-9.]+\]$", screen[1])
+    # How much is cut depends on how wide the measured speed is.
+    assert re.search(r", lo\w*\.?=[0-9.]+, Mu\w*\.?=[0-9.]+\]$", screen[0])
+    assert re.search(r", Cr\w*\.?=[0-9.]+, Mu\w*\.?=[0-9.]+\]$", screen[1])
 
 
 def test_a_bar_without_a_total_counts() -> None:
