@@ -4,5 +4,13 @@ from composer.algorithms.cutmix import CutMix as CutMix
 from composer.algorithms.ema import EMA as EMA
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
 from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
+from composer.algorithms.low_precision_groupnorm import (
+    LowPrecisionGroupNorm as LowPrecisionGroupNorm,
+)
+from composer.algorithms.low_precision_layernorm import (
+    LowPrecisionLayerNorm as LowPrecisionLayerNorm,
+)
 from composer.algorithms.mixup import MixUp as MixUp
 from composer.algorithms.progressive_resizing import ProgressiveResizing as ProgressiveResizing
+from composer.algorithms.sam import SAM as SAM
+from composer.algorithms.sam import SAMOptimizer as SAMOptimizer

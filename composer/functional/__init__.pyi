@@ -4,5 +4,11 @@ from composer.algorithms.cutmix import cutmix_batch as cutmix_batch
 from composer.algorithms.ema import compute_ema as compute_ema
 from composer.algorithms.gradient_clipping import apply_gradient_clipping as apply_gradient_clipping
 from composer.algorithms.label_smoothing import smooth_labels as smooth_labels
+from composer.algorithms.low_precision_groupnorm import (
+    apply_low_precision_groupnorm as apply_low_precision_groupnorm,
+)
+from composer.algorithms.low_precision_layernorm import (
+    apply_low_precision_layernorm as apply_low_precision_layernorm,
+)
 from composer.algorithms.mixup import mixup_batch as mixup_batch
 from composer.algorithms.progressive_resizing import resize_batch as resize_batch
