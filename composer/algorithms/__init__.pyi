@@ -14,3 +14,4 @@ from composer.algorithms.mixup import MixUp as MixUp
 from composer.algorithms.progressive_resizing import ProgressiveResizing as ProgressiveResizing
 from composer.algorithms.sam import SAM as SAM
 from composer.algorithms.sam import SAMOptimizer as SAMOptimizer
+from composer.algorithms.stochastic_depth import StochasticDepth as StochasticDepth

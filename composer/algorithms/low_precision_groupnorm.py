@@ -78,7 +78,7 @@ class LPGroupNorm(nn.GroupNorm):
         new.weight, new.bias = norm.weight, norm.bias
         return new
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] - Composer's name
         """Normalise over groups of channels.
 
         Args:
@@ -90,9 +90,9 @@ class LPGroupNorm(nn.GroupNorm):
         dtype = autocast_format(x)
         if dtype is None:
             return super().forward(x)
-        x, weight, bias = cast_all(dtype, x, self.weight, self.bias)
+        weight, bias = cast_all(dtype, self.weight, self.bias)
         with torch.autocast(x.device.type, enabled=False):
-            return F.group_norm(x, self.num_groups, weight, bias, self.eps)
+            return F.group_norm(x.to(dtype), self.num_groups, weight, bias, self.eps)
 
 
 class LowPrecisionGroupNorm(LowPrecisionNorm):

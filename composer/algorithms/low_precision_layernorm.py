@@ -79,7 +79,7 @@ class LPLayerNorm(nn.LayerNorm):
         new.weight, new.bias = norm.weight, norm.bias
         return new
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] - Composer's name
         """Normalise over the last dimensions.
 
         Args:
@@ -91,9 +91,9 @@ class LPLayerNorm(nn.LayerNorm):
         dtype = autocast_format(x)
         if dtype is None:
             return super().forward(x)
-        x, weight, bias = cast_all(dtype, x, self.weight, self.bias)
+        weight, bias = cast_all(dtype, self.weight, self.bias)
         with torch.autocast(x.device.type, enabled=False):
-            return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+            return F.layer_norm(x.to(dtype), self.normalized_shape, weight, bias, self.eps)
 
 
 class LowPrecisionLayerNorm(LowPrecisionNorm):

@@ -142,7 +142,7 @@ class SAMOptimizer(Optimizer):
         self.base_optimizer.step()
 
     @torch.no_grad()
-    def step(self, closure: Callable[..., Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[..., Any] | None = None) -> Any:
         """Do one step.
 
         Args:

@@ -12,3 +12,4 @@ from composer.algorithms.low_precision_layernorm import (
 )
 from composer.algorithms.mixup import mixup_batch as mixup_batch
 from composer.algorithms.progressive_resizing import resize_batch as resize_batch
+from composer.algorithms.stochastic_depth import apply_stochastic_depth as apply_stochastic_depth

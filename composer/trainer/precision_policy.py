@@ -125,7 +125,7 @@ class PrecisionPolicy:
         """
         scaler = self.scaler
         if scaler is None:
-            optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+            optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
             return
 
         def checked_closure(**keywords: Any) -> torch.Tensor | None:
@@ -135,7 +135,7 @@ class PrecisionPolicy:
             # Asked of the scaler, which looked before methods could clip infinities away.
             return None if scaler.get_scale() < scale else loss
 
-        optimizer.step(checked_closure)  # pyright: ignore[reportArgumentType]
+        optimizer.step(checked_closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def step(self, optimizers: Sequence[Optimizer]) -> None:
         """Update the parameters; skipped by the scaler where gradients are not finite."""
