@@ -92,13 +92,19 @@ def test_one_block_gets_the_rate_of_its_place() -> None:
 # What a block computes.
 
 
-@pytest.mark.parametrize(
-    "make", [StochasticBlock, lambda b, p, m: BlockStochasticModule(nn.Identity(), None, p)]
-)
+def whole(drop_rate: float) -> nn.Module:
+    return StochasticBlock(Doubling(), drop_rate, "block")
+
+
+def in_parts(drop_rate: float) -> nn.Module:
+    return BlockStochasticModule(nn.Identity(), drop_rate=drop_rate)
+
+
+@pytest.mark.parametrize("make", [whole, in_parts])
 def test_a_block_left_out_is_its_shortcut_and_one_that_is_not_is_itself(make: Any) -> None:
     x = torch.rand(2, 3)
-    assert torch.equal(make(Doubling(), 1.0, "block")(x), x)
-    assert torch.equal(make(Doubling(), 0.0, "block")(x), 2 * x)
+    assert torch.equal(make(1.0)(x), x)
+    assert torch.equal(make(0.0)(x), 2 * x)
 
 
 def test_in_evaluation_the_main_path_counts_by_its_probability() -> None:

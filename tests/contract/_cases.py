@@ -41,6 +41,8 @@ class Case:
         return "-".join([self.name, *shown])
 
 
+BF16 = {"precision": "amp_bf16"}
+
 CASES = [
     Case("BlurPool"),
     Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
@@ -56,10 +58,21 @@ CASES = [
     Case("GradientClipping", {"clipping_type": "value", "clipping_threshold": 0.01}),
     Case("GradientClipping", {"clipping_type": "adaptive", "clipping_threshold": 0.01}),
     Case("LabelSmoothing", {"smoothing": 0.2}),
+    Case("LowPrecisionGroupNorm", keywords=BF16),
+    Case("LowPrecisionLayerNorm", keywords=BF16),
+    Case("LowPrecisionLayerNorm", {"apply_at": "before_load"}, LANGUAGE, BF16),
     Case("MixUp", {"alpha": 1.0}),
     Case("MixUp", {"interpolate_loss": True}),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
+    Case("SAM", {"interval": 2}),
+    Case("SAM", {}, LANGUAGE),
+    Case("StochasticDepth", {"target_layer_name": "ResidualBlock", "drop_warmup": 0.5}),
+    Case(
+        "StochasticDepth",
+        {"target_layer_name": "blocks.*", "stochastic_method": "sample"},
+        LANGUAGE,
+    ),
 ]
 
 
