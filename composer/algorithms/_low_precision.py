@@ -29,7 +29,8 @@ _APPLY_AT = (Event.INIT, Event.BEFORE_LOAD, Event.AFTER_LOAD)
 def autocast_format(input: Tensor) -> torch.dtype | None:
     """Return the number format of the autocast that is on for a tensor's device, if one is."""
     kind = input.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if is_on else None
 
 
 def cast_all(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
