@@ -30,15 +30,15 @@ class NaNMonitor(Callback):
         """Look at every loss of the microbatch."""
         batch = state.timestamp.batch.value
         for name, loss in _named(state.loss):
-            is_nan = loss.detach().isnan().any()
-            if is_nan.is_cpu:
-                _check({name: is_nan.item()}, batch=batch)
+            is_number = loss.detach().isnan().logical_not().all()
+            if is_number.is_cpu:
+                _check({name: is_number.item()}, batch=batch)
             else:
-                logger.read({name: is_nan}, partial(_check, batch=batch))
+                logger.read({name: is_number}, partial(_check, batch=batch))
 
 
-def _check(flags: Mapping[str, Any], batch: int) -> None:
-    names = [name for name, is_nan in flags.items() if is_nan]
+def _check(is_number: Mapping[str, Any], batch: int) -> None:
+    names = [name for name, answer in is_number.items() if not answer]
     if names:
         raise TrainingError(
             f"{names[0]} of batch {batch} is NaN. Look at that batch's data, lower the learning "

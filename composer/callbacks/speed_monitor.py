@@ -123,7 +123,8 @@ class SpeedMonitor(Callback):
         cost: Any = getattr(state.model, "flops_per_batch", None)
         if cost is None:
             return False
-        self._flops_done += float(cost(state.batch) if callable(cost) else cost)
+        flops: Any = cost(state.batch) if callable(cost) else cost
+        self._flops_done += float(flops)
         return True
 
     def _throughput(self, has_flops: bool) -> dict[str, float]:
