@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from composer.callbacks.activation_monitor import ActivationMonitor
+from composer.callbacks.lr_monitor import LRMonitor
+from composer.callbacks.nan_monitor import NaNMonitor
+from composer.callbacks.optimizer_monitor import OptimizerMonitor
+from composer.callbacks.runtime_estimator import RuntimeEstimator
+from composer.callbacks.speed_monitor import SpeedMonitor
+from composer.callbacks.system_metrics_monitor import SystemMetricsMonitor
 from composer.core.algorithm import Algorithm
 from composer.core.callback import Callback
 from composer.core.logger import Logger
@@ -81,7 +89,12 @@ class ReadsPerBatch(Callback):
         return max(b - a for a, b in zip(self.at_start, self.at_start[1:], strict=False))
 
 
-def most_reads(*algorithms: Algorithm, workload: Workload = VISION, **arguments: Any) -> int:
+def most_reads(
+    *algorithms: Algorithm,
+    workload: Workload = VISION,
+    callbacks: Sequence[Callback] = (),
+    **arguments: Any,
+) -> int:
     """Train some batches on the made-up device and return the most reads of one batch."""
     model = workload.model().to("meta")
     batches = [workload.batch()] * NUM_BATCHES
@@ -96,7 +109,7 @@ def most_reads(*algorithms: Algorithm, workload: Workload = VISION, **arguments:
             optimizers=DecoupledAdamW(model.parameters(), lr=1e-3),
             device=MetaDevice(),
             algorithms=list(algorithms),
-            callbacks=watcher,
+            callbacks=[watcher, *callbacks],
             seed=1,
             **given,
         ).fit()
@@ -141,3 +154,25 @@ def test_no_method_reads_the_device_in_a_step(case: Case, monkeypatch: pytest.Mo
     # There is no autocast for meta tensors, and it reads nothing.
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())
     assert most_reads(case.make(), workload=case.workload, **case.keywords) == 1
+
+
+# What a user may leave on in every run. The others read when they act, seldom or by their nature:
+# stoppers a metric after an evaluation, visualizers an image.
+WATCHERS: dict[str, Callable[[], Callback]] = {
+    "LRMonitor": LRMonitor,
+    "NaNMonitor": NaNMonitor,
+    "OptimizerMonitor": lambda: OptimizerMonitor(batch_log_interval=1),
+    "RuntimeEstimator": RuntimeEstimator,
+    "SpeedMonitor": lambda: SpeedMonitor(window_size=2),
+    "SystemMetricsMonitor": SystemMetricsMonitor,
+    "ActivationMonitor": lambda: ActivationMonitor("1ba", only_log_wandb=False),
+}
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_a_watcher_reads_with_what_is_logged(name: str) -> None:
+    assert most_reads(callbacks=[WATCHERS[name]()]) == 1
+
+
+def test_a_nan_is_read_where_nothing_is_logged() -> None:
+    assert most_reads(callbacks=[NaNMonitor()], loggers=None) == 1
