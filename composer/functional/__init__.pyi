@@ -3,7 +3,9 @@ from composer.algorithms.channels_last import apply_channels_last as apply_chann
 from composer.algorithms.cutmix import cutmix_batch as cutmix_batch
 from composer.algorithms.ema import compute_ema as compute_ema
 from composer.algorithms.gradient_clipping import apply_gradient_clipping as apply_gradient_clipping
+from composer.algorithms.gyro_dropout import apply_gyro_dropout as apply_gyro_dropout
 from composer.algorithms.label_smoothing import smooth_labels as smooth_labels
+from composer.algorithms.layer_freezing import freeze_layers as freeze_layers
 from composer.algorithms.low_precision_groupnorm import (
     apply_low_precision_groupnorm as apply_low_precision_groupnorm,
 )
@@ -12,4 +14,8 @@ from composer.algorithms.low_precision_layernorm import (
 )
 from composer.algorithms.mixup import mixup_batch as mixup_batch
 from composer.algorithms.progressive_resizing import resize_batch as resize_batch
+from composer.algorithms.selective_backprop import select_using_loss as select_using_loss
+from composer.algorithms.selective_backprop import (
+    should_selective_backprop as should_selective_backprop,
+)
 from composer.algorithms.stochastic_depth import apply_stochastic_depth as apply_stochastic_depth
