@@ -518,12 +518,15 @@ class Trainer:
         """
         return Composition(self.engine, self.state)
 
-    def dry_run(self) -> DryRunReport:
+    def dry_run(self, num_batches: int = 1) -> DryRunReport:
         """Train, evaluate and save one step, then put everything back.
 
         What would fail in an hour fails now: data that cannot be loaded, a batch that does not
         fit, an evaluator whose metrics do not take the model's outputs, a state that cannot be
         saved. Callbacks and loggers see nothing of it.
+
+        Args:
+            num_batches: how many batches to train; the time of several says what a step costs.
 
         Returns:
             What each part took.
@@ -535,7 +538,7 @@ class Trainer:
         self._set_duration(None, 1.0)
         schedules = self._compiled_schedules()
 
-        def train_one_batch() -> None:
+        def train() -> None:
             silent = Logger(self.state)
             engine = Engine(self.state, silent, self._algorithm_passes)
             parts = dataclasses.replace(
@@ -551,9 +554,8 @@ class Trainer:
             ).run(evaluators)
 
         saver = self._checkpoint_saver
-        return dry_run(
-            self.state, train_one_batch, evaluate, saver is not None and saver.weights_only
-        )
+        weights_only = saver is not None and saver.weights_only
+        return dry_run(self.state, train, evaluate, weights_only, num_batches)
 
     def check_gradients(self, microbatch_size: int | None = None) -> GradientCheck:
         """Compare the gradients of the first batch, whole, with those of its microbatches.
