@@ -313,12 +313,13 @@ class Trainer:
         self.engine = Engine(self.state, self.logger, algorithm_passes)
         self._interruption = Interruption()
 
-        # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them.
+        # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them, and
+        # even put another model in the place of `model`.
         self.engine.run_event(Event.INIT)
         self.logger.log_hyperparameters({**assembly.run_facts(self.state), **hparams})
 
         # 5. Data, metrics, schedules.
-        self.state.train_metrics = assembly.train_metrics_of(model, self._device)
+        self.state.train_metrics = assembly.train_metrics_of(self.state.model, self._device)
         self._set_evaluators(eval_options)
         self._microbatch_size = device_train_microbatch_size
         self._data_spec = self._set_train_data(train_options)
@@ -343,12 +344,12 @@ class Trainer:
             engine=self.engine,
             logger=self.logger,
             plan=self._plan,
-            forward=self._plan.apply(model),
+            forward=self._plan.apply(self.state.model),
             device=self._device,
             weigh_by_tokens=accumulate_train_batch_on_tokens,
             position=self._position,
         )
-        assembly.compile_in_place(model, compile_config)
+        assembly.compile_in_place(self.state.model, compile_config)
         self._must_check_gradients = check_gradients
 
     # What users call.
