@@ -2,6 +2,7 @@ from composer.algorithms.blurpool import BlurPool as BlurPool
 from composer.algorithms.channels_last import ChannelsLast as ChannelsLast
 from composer.algorithms.cutmix import CutMix as CutMix
 from composer.algorithms.ema import EMA as EMA
+from composer.algorithms.factorize import Factorize as Factorize
 from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
 from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
