@@ -42,6 +42,7 @@ class Case:
 
 
 BF16 = {"precision": "amp_bf16"}
+FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
 
 CASES = [
     Case("BlurPool"),
@@ -53,6 +54,9 @@ CASES = [
     Case("EMA", {"half_life": "2ba"}, LANGUAGE),
     Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
     Case("EMA", {"half_life": "1ep"}),
+    Case("Factorize", FACTORIZE),
+    Case("Factorize", FACTORIZE, LANGUAGE),
+    Case("GhostBatchNorm", {"ghost_batch_size": 2}),
     Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}),
     Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}, LANGUAGE),
     Case("GradientClipping", {"clipping_type": "value", "clipping_threshold": 0.01}),
@@ -67,6 +71,8 @@ CASES = [
     Case("LowPrecisionLayerNorm", {"apply_at": "before_load"}, LANGUAGE, BF16),
     Case("MixUp", {"alpha": 1.0}),
     Case("MixUp", {"interpolate_loss": True}),
+    Case("NoOpModel"),
+    Case("NoOpModel", workload=LANGUAGE),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
     Case("SAM", {"interval": 2}),
@@ -83,6 +89,8 @@ CASES = [
         {"target_layer_name": "blocks.*", "stochastic_method": "sample"},
         LANGUAGE,
     ),
+    Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
+    Case("WeightStandardization", {"n_last_layers_ignore": 1}),
 ]
 
 

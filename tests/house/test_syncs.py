@@ -91,8 +91,8 @@ class ReadsPerBatch(Callback):
 
 def most_reads(
     *algorithms: Algorithm,
-    workload: Workload = VISION,
     callbacks: Sequence[Callback] = (),
+    workload: Workload = VISION,
     **arguments: Any,
 ) -> int:
     """Train some batches on the made-up device and return the most reads of one batch."""
