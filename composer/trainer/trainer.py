@@ -307,7 +307,9 @@ class Trainer:
         self.state.profiler = profiler
         destinations = assembly.build_destinations(logging_options)
         self.logger = model.logger = Logger(self.state, destinations)
-        self.state.callbacks = [*destinations, *callbacks]
+        self.state.callbacks = [
+            *destinations, *assembly.default_callbacks(destinations, callbacks), *callbacks
+        ]  # fmt: skip
         self._checkpoint_saver = assembly.add_checkpoint_saver(self.state, save_options)
         self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
