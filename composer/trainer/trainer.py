@@ -13,8 +13,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from composer.checkpoint.load import load as load_checkpoint
-from composer.checkpoint.save import save as save_checkpoint
+from composer.checkpoint.load_run import load_checkpoint
+from composer.checkpoint.retention import Retention
+from composer.checkpoint.save_run import save_checkpoint
 from composer.core.algorithm import Algorithm
 from composer.core.callback import Callback
 from composer.core.data_spec import DataSpec, ensure_data_spec
@@ -129,6 +130,8 @@ class Trainer:
         load_ignore_keys: parts of it to leave out: glob patterns of ``/``-joined paths, or a
             function that edits the dict.
         load_exclude_algorithms: methods of the checkpoint that must not be added to this run.
+        load_trust: whether code in the checkpoint may be run, which some old files need; for files
+            of one's own only.
         save_folder: where checkpoints are written; ``None`` writes none.
         save_filename: name of a checkpoint, with placeholders.
         save_latest_filename: name of the link to the newest; ``None`` for no link.
@@ -137,6 +140,9 @@ class Trainer:
         save_weights_only: whether to save only the model's weights.
         save_ignore_keys: parts to leave out, as ``load_ignore_keys``.
         save_num_checkpoints_to_keep: how many local checkpoints to keep; -1 for all.
+        save_retention: which checkpoints to keep, where the number of the newest is not enough.
+        save_async: whether training goes on while checkpoints are written. It takes host memory of
+            the size of the state.
         save_metrics: whether checkpoints keep metric objects.
         autoresume: whether to go on from the newest checkpoint of this run, where there is one.
         parallelism_config: how the model is sharded over devices.
@@ -219,6 +225,7 @@ class Trainer:
         load_progress_bar: bool = True,
         load_ignore_keys: Filter | None = None,
         load_exclude_algorithms: list[str] | None = None,
+        load_trust: bool = False,
         save_folder: str | None = None,
         save_filename: str = "ep{epoch}-ba{batch}-rank{rank}.pt",
         save_latest_filename: str | None = "latest-rank{rank}.pt",
@@ -227,6 +234,8 @@ class Trainer:
         save_weights_only: bool = False,
         save_ignore_keys: Filter | None = None,
         save_num_checkpoints_to_keep: int = -1,
+        save_retention: Retention | None = None,
+        save_async: bool = True,
         save_metrics: bool = False,
         autoresume: bool = False,
         parallelism_config: ParallelismConfig | dict[str, Any] | None = None,
@@ -264,12 +273,14 @@ class Trainer:
             path=load_path, object_store=load_object_store, weights_only=load_weights_only,
             strict_model_weights=load_strict_model_weights, progress_bar=load_progress_bar,
             ignore_keys=load_ignore_keys, exclude_algorithms=load_exclude_algorithms,
+            trust=load_trust,
         )  # fmt: skip
         save_options = SaveOptions(
             folder=save_folder, filename=save_filename, latest_filename=save_latest_filename,
             overwrite=save_overwrite, interval=save_interval, weights_only=save_weights_only,
             ignore_keys=save_ignore_keys,
             num_checkpoints_to_keep=save_num_checkpoints_to_keep,
+            retention=save_retention, is_async=save_async,
         )  # fmt: skip
         eval_options = EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches)
         train_options = TrainDataOptions(
@@ -315,12 +326,13 @@ class Trainer:
         self.engine = Engine(self.state, self.logger, algorithm_passes)
         self._interruption = Interruption()
 
-        # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them.
+        # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them, and
+        # even put another model in the place of `model`.
         self.engine.run_event(Event.INIT)
         self.logger.log_hyperparameters({**assembly.run_facts(self.state), **hparams})
 
         # 5. Data, metrics, schedules.
-        self.state.train_metrics = assembly.train_metrics_of(model, self._device)
+        self.state.train_metrics = assembly.train_metrics_of(self.state.model, self._device)
         self._set_evaluators(eval_options)
         self._microbatch_size = device_train_microbatch_size
         self._data_spec = self._set_train_data(train_options)
@@ -345,12 +357,12 @@ class Trainer:
             engine=self.engine,
             logger=self.logger,
             plan=self._plan,
-            forward=self._plan.apply(model),
+            forward=self._plan.apply(self.state.model),
             device=self._device,
             weigh_by_tokens=accumulate_train_batch_on_tokens,
             position=self._position,
         )
-        assembly.compile_in_place(model, compile_config)
+        assembly.compile_in_place(self.state.model, compile_config)
         self._must_check_gradients = check_gradients
 
     # What users call.
@@ -506,6 +518,7 @@ class Trainer:
                 "there is no save_folder: give it to the Trainer, or use save_checkpoint"
             )
         self._checkpoint_saver.save(self.state, self.logger)
+        self._checkpoint_saver.wait(self.logger)
 
     @property
     def saved_checkpoints(self) -> list[str]:
@@ -520,12 +533,15 @@ class Trainer:
         """
         return Composition(self.engine, self.state)
 
-    def dry_run(self) -> DryRunReport:
+    def dry_run(self, num_batches: int = 1) -> DryRunReport:
         """Train, evaluate and save one step, then put everything back.
 
         What would fail in an hour fails now: data that cannot be loaded, a batch that does not
         fit, an evaluator whose metrics do not take the model's outputs, a state that cannot be
         saved. Callbacks and loggers see nothing of it.
+
+        Args:
+            num_batches: how many batches to train; the time of several says what a step costs.
 
         Returns:
             What each part took.
@@ -537,7 +553,7 @@ class Trainer:
         self._set_duration(None, 1.0)
         schedules = self._compiled_schedules()
 
-        def train_one_batch() -> None:
+        def train() -> None:
             silent = Logger(self.state)
             engine = Engine(self.state, silent, self._algorithm_passes)
             parts = dataclasses.replace(
@@ -553,9 +569,8 @@ class Trainer:
             ).run(evaluators)
 
         saver = self._checkpoint_saver
-        return dry_run(
-            self.state, train_one_batch, evaluate, saver is not None and saver.weights_only
-        )
+        weights_only = saver is not None and saver.weights_only
+        return dry_run(self.state, train, evaluate, weights_only, num_batches)
 
     def check_gradients(self, microbatch_size: int | None = None) -> GradientCheck:
         """Compare the gradients of the first batch, whole, with those of its microbatches.
@@ -669,8 +684,8 @@ class Trainer:
 
     def _find_own_checkpoint(self, run_name: str | None) -> str | None:
         """Return this run's newest checkpoint, for ``autoresume``."""
-        folder, latest = assembly.check_autoresume(run_name, self._checkpoint_saver)
-        return find_latest(folder, latest, self.state.run_name)
+        folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
+        return find_latest(folder, latest, self.state.run_name, filename)
 
     def _load(self, options: LoadOptions, resumed_from: str | None) -> None:
         if resumed_from is not None:
@@ -678,14 +693,16 @@ class Trainer:
         if options.path is None:
             return
         rng_states = load_checkpoint(
+            options.path,
             self.state,
             self.logger,
-            options.path,
             load_weights_only=options.weights_only,
             strict_model_weights=options.strict_model_weights,
             ignore_keys=options.ignore_keys,
             exclude_algorithms=options.exclude_algorithms,
             algorithm_passes=self.engine.algorithm_passes,
+            trust=options.trust,
+            verify=options.verify,
         )
         self._position.continue_from(rng_states)
 
@@ -728,12 +745,17 @@ class Trainer:
 
     @contextlib.contextmanager
     def _loggers_kept_informed(self) -> Iterator[None]:
-        """Deliver what is logged, also after an error or Ctrl-C: what was measured is not lost."""
+        """Deliver what is logged, also after an error or Ctrl-C: what was measured is not lost.
+
+        Nor is a checkpoint that is being written.
+        """
         try:
             yield
         except BaseException:
             with contextlib.suppress(KeyboardInterrupt):
                 self.logger.interrupt()
+                if self._checkpoint_saver is not None:
+                    self._checkpoint_saver.settle()
             raise
         self.logger.flush()
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
-from composer.checkpoint.monolith import as_plain
+from composer.checkpoint.plain import as_plain
 from composer.core.dataset_io import dataset_state_to_dict, load_dataset_state
 from composer.core.evaluator import Evaluator
 from composer.core.state import State
