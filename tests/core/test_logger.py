@@ -266,8 +266,9 @@ def test_when_all_are_switched_off_nobody_listens(caplog: pytest.LogCaptureFixtu
 
 
 def test_the_error_of_an_essential_destination_is_raised() -> None:
-    failing = Failing()
-    failing.is_essential = True
-    logger = Logger(make_state(), failing)
+    class Essential(Failing):
+        is_essential = True
+
+    logger = Logger(make_state(), Essential())
     with pytest.raises(OSError, match="disk full"):
         logger.log_hyperparameters({"lr": 1})
