@@ -17,8 +17,15 @@ PYTEST_ARGS ?=
 # `tests` and what it reads can be imported, with the wheel first on the path.
 BED := $(STAMPS)/bed
 INSTALLED := env OMP_NUM_THREADS=1 PYTHONPATH="$(WHEEL):$(BED)" PATH="$(WHEEL)/bin:$(BIN):$$PATH"
-TESTED := cd $(BED) && $(INSTALLED) COMPOSER_TESTED_FROM="$(WHEEL)" $(BIN)/pytest \
+TESTED = cd $(BED) && $(INSTALLED) COMPOSER_TESTED_FROM="$(WHEEL)" \
+	COMPOSER_WANDB_PYTHONS="$(call pythons,$(OLD_CLIENTS))" $(BIN)/pytest \
 	-c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) -p no:cacheprovider -n $(WORKERS) -q
+
+# The tracker is also tested with older clients, each in an environment of its own.
+OLD_CLIENTS := 0.22
+old_client = $(CURDIR)/.venv-wandb-$(1)/bin/python
+empty :=
+pythons = $(subst $(empty) $(empty),:,$(foreach each,$(1),$(each)=$(call old_client,$(each))))
 
 SOURCES := $(shell find composer -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
@@ -64,11 +71,17 @@ $(STAMPS)/installed: $(SOURCES) $(STAMPS)/venv
 $(BED): | $(STAMPS)/venv
 	mkdir -p $(BED) && ln -sfn $(CURDIR)/tests $(BED)/tests
 
-test: setup check $(STAMPS)/installed $(BED)
+$(STAMPS)/wandb-%: requirements/wandb-%.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv $(CURDIR)/.venv-wandb-$*
+	$(call old_client,$*) -m pip install -q -r $<
+	mkdir -p $(STAMPS) && touch $@
+
+test: setup check $(STAMPS)/installed $(BED) $(OLD_CLIENTS:%=$(STAMPS)/wandb-%)
 	$(TESTED) $(PYTEST_ARGS) $(CURDIR)/tests | tee $(STAMPS)/tests.log
 
-test-all: setup check $(STAMPS)/installed $(BED)
-	$(TESTED) -m "full or not full" $(PYTEST_ARGS) $(CURDIR)/tests | tee $(STAMPS)/tests.log
+test-all: OLD_CLIENTS := 0.22 0.19
+test-all: setup check $(STAMPS)/installed $(BED) $(STAMPS)/wandb-0.22 $(STAMPS)/wandb-0.19
+	export COMPOSER_TRACKER_KILLS=20; $(TESTED) -m "full or not full" $(PYTEST_ARGS) $(CURDIR)/tests | tee $(STAMPS)/tests.log
 
 demo: setup $(STAMPS)/installed
 	$(INSTALLED) $(BIN)/python examples/digits.py

@@ -55,7 +55,7 @@ def raw_train(task: Task) -> Loop:
 def raw_eval(task: Task, with_metrics: bool) -> Loop:
     """The same for evaluation."""
     model = task.model()
-    metric = make_metric() if with_metrics else None
+    metric = make_metric(task.num_classes) if with_metrics else None
 
     def loop(batches: Iterable[Pair]) -> None:
         model.eval()

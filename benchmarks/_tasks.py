@@ -21,9 +21,9 @@ VOCABULARY = 256
 class Network(ComposerModel):
     """Any network with a cross-entropy loss; every contestant calls it in the same way."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, num_classes: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.num_classes = network, num_classes
         self.with_metrics = False
 
     def forward(self, batch: Pair) -> Tensor:
@@ -34,16 +34,16 @@ class Network(ComposerModel):
 
     def get_metrics(self, is_train: bool) -> dict:
         del is_train
-        return {"Accuracy": make_metric()} if self.with_metrics else {}
+        return {"Accuracy": make_metric(self.num_classes)} if self.with_metrics else {}
 
     def update_metric(self, batch: Pair, outputs: Tensor, metric) -> None:
-        metric.update(outputs, batch[1])
+        metric.update(outputs.flatten(0, -2), batch[1].flatten())
 
 
-def make_metric():
+def make_metric(num_classes: int = CLASSES):
     from torchmetrics.classification import MulticlassAccuracy
 
-    return MulticlassAccuracy(num_classes=CLASSES, average="micro")
+    return MulticlassAccuracy(num_classes=num_classes, average="micro")
 
 
 class Block(nn.Module):
@@ -115,10 +115,11 @@ class Task:
     make_network: Callable[[], nn.Module]
     make_batch: Callable[[], Pair]
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+    num_classes: int = CLASSES
 
     def model(self) -> Network:
         torch.manual_seed(0)
-        return Network(self.make_network())
+        return Network(self.make_network(), self.num_classes)
 
     def batches(self, count: int = 16) -> list[Pair]:
         torch.manual_seed(1)
@@ -138,6 +139,6 @@ TASKS = {
     for task in (
         Task("mlp", _mlp, _vectors, _sgd),
         Task("cnn", _cnn, _images, _sgd),
-        Task("gpt", SmallGPT, _text, _adamw),
+        Task("gpt", SmallGPT, _text, _adamw, VOCABULARY),
     )
 }

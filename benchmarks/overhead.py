@@ -141,7 +141,6 @@ def _label(features: Features) -> str:
     return " ".join(f"{name}={value}" for name, value in given.items() if value)
 
 
-
 def _report_start(options: argparse.Namespace) -> None:
     """Print what a run costs before its second step, in fresh processes."""
     kinds = {"by hand": ["hand"], "bare": ["trainer"], "defaults": ["trainer", "with-bar"]}

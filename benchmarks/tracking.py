@@ -1,6 +1,6 @@
 """Measures the tracker: a real client's run, a load generator, large projects, disk per number.
 
-Run: python benchmarks/tracking.py [sdk|load|read|large|all]. Prints one line per measurement; the
+Run: python benchmarks/tracking.py [sdk|load|large|all]. Prints one line per measurement; the
 targets stand beside them. Server figures are of the server's process: CPU is the difference over
 the work, memory the resident set at its highest.
 """
@@ -154,23 +154,31 @@ def sdk() -> None:
 
 
 async def _load(
-    server: Server, num_runs: int, seconds: float, rows_per_post: int, first: int
+    server: Server, names: list[str], seconds: float, rows_per_post: int, rate: float | None
 ) -> tuple[float, list[float]]:
+    """Post rows for some seconds; return rows a second and the time of each post.
+
+    Without a rate each run posts as fast as it is answered; with one all together post that many
+    rows a second, each run at its own steady beat, as clients do.
+    """
     bodies = [body(i * rows_per_post, rows_per_post) for i in range(60)]
     times: list[float] = []
     count = 0
-    end = time.perf_counter() + seconds
-
+    pause = 0.0 if rate is None else len(names) * rows_per_post / rate
     host, port = server.url.removeprefix("http://").split(":")
+    start = time.perf_counter()
 
-    async def one(name: str) -> None:
+    async def one(name: str, delay: float) -> None:
         # Bare sockets: a client library would take more of the two cores than the server.
         nonlocal count
         reader, writer = await asyncio.open_connection(host, int(port))
+        due = start + delay
         for data in bodies:
-            if time.perf_counter() > end:
+            await asyncio.sleep(due - time.perf_counter())
+            if time.perf_counter() > start + seconds:
                 break
-            start = time.perf_counter()
+            # Waiting in this generator counts too: a post is late from when it was due.
+            began = time.perf_counter() if rate is None else due
             head = (
                 f"POST /files/local/load/{name}/file_stream HTTP/1.1\r\nHost: {host}:{port}\r\n"
                 f"Authorization: {server.auth['Authorization']}\r\nContent-Length: "
@@ -182,28 +190,55 @@ async def _load(
             found = re.search(rb"content-length: (\d+)", answer.lower())
             assert found is not None
             await reader.readexactly(int(found[1]))
-            times.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - began)
             count += rows_per_post
+            due += pause
         writer.close()
 
-    start = time.perf_counter()
-    await asyncio.gather(*(one(f"r{first + i}") for i in range(num_runs)))
+    delays = [pause * i / len(names) for i in range(len(names))]
+    await asyncio.gather(*(map(one, names, delays)))
     return count / (time.perf_counter() - start), times
+
+
+def _report_load(what: str, rate: float, times: list[float], target: str) -> None:
+    times.sort()
+    report(f"{what}: rows/s", rate, "rows/s", target)
+    report(f"{what}: median", 1000 * statistics.median(times), "ms", "-")
+    report(f"{what}: p99", 1000 * times[int(len(times) * 0.99)], "ms", "< 200")
 
 
 def load() -> None:
     server = Server()
+    names = [f"r{i}" for i in range(200)]
     with httpx.Client() as client:
-        for i in range(200):
-            server.make_run(client, "load", f"r{i}")
-    for num_runs, first in ((8, 0), (100, 100)):
-        rate, times = asyncio.run(_load(server, num_runs, 8, 250, first))
-        times.sort()
-        report(f"load of {num_runs} runs, posts of 250 rows: rows/s", rate, "rows/s", ">= 50,000")
-        report(f"load of {num_runs} runs: median", 1000 * statistics.median(times), "ms", "-")
-        report(f"load of {num_runs} runs: p99", 1000 * times[int(len(times) * 0.99)], "ms", "< 200")
+        for name in names:
+            server.make_run(client, "load", name)
+    most = asyncio.run(_load(server, names[:8], 8, 250, None))
+    _report_load("8 runs, as fast as they can", *most, ">= 50,000")
+    steady = asyncio.run(_load(server, names[8:108], 8, 250, 51_000))
+    _report_load("100 runs, 51,000 rows/s in all", *steady, ">= 50,000")
+    _with_real_clients(server, names[108:198])
     report("memory at its highest", server.peak_mb(), "MB", "< 500")
     server.stop()
+
+
+def _with_real_clients(server: Server, names: list[str], num_clients: int = 10) -> None:
+    """Time real clients alone and among others that post."""
+    alone = float(server.client(SDK, "alone", "1000"))
+    words = [sys.executable, "-c", SDK]
+    clients = [
+        subprocess.Popen(
+            [*words, f"client{i}", "1000"],
+            env=server.environment(), stdout=subprocess.PIPE, text=True,
+        )
+        for i in range(num_clients)
+    ]  # fmt: skip
+    rate, times = asyncio.run(_load(server, names, 12, 50, 9_000))
+    took = [float(client.communicate()[0].split()[-1]) for client in clients]
+    what = f"{len(names)} runs beside {num_clients} real clients"
+    _report_load(what, rate, times, "-")
+    report("a real client's 1,000 steps x 10, alone", alone, "s", "-")
+    report(f"the slowest of {num_clients} beside {len(names)} runs", max(took), "s", "-")
 
 
 def large(num_runs: int, num_points: int, num_long: int) -> None:

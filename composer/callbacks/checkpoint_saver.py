@@ -68,10 +68,12 @@ class CheckpointSaver(Callback):
         self,
         folder: str | pathlib.Path = "{run_name}/checkpoints",
         filename: str | pathlib.Path = "ep{epoch}-ba{batch}-rank{rank}.pt",
-        remote_file_name: str | pathlib.Path
+        remote_file_name: str
+        | pathlib.Path
         | None = "{run_name}/checkpoints/ep{epoch}-ba{batch}-rank{rank}.pt",
         latest_filename: str | pathlib.Path | None = "latest-rank{rank}.pt",
-        latest_remote_file_name: str | pathlib.Path
+        latest_remote_file_name: str
+        | pathlib.Path
         | None = "{run_name}/checkpoints/latest-rank{rank}.pt",
         save_interval: Time[Any] | str | int | Callable[[State, Event], bool] = "1ep",
         *,

@@ -83,8 +83,8 @@ class Trace:
     run: bool = False
 
 
-# (callback, function, whether the function takes the event first)
-_Call = tuple[Callback, Callable[..., Any], bool]
+# (callback, its function of the state and the logger)
+_Call = tuple[Callback, Callable[..., Any]]
 
 
 class _Listeners:
@@ -233,13 +233,14 @@ class Engine:
 
     def _run_callbacks(self, event: Event, listeners: _Listeners) -> None:
         state, logger = self.state, self.logger
-        for callback, function, takes_event in listeners.calls:
+        is_traced = state.profiler is not None
+        for callback, function in listeners.calls:
             try:
+                if not is_traced:
+                    function(state, logger)
+                    continue
                 with self._span(callback, event):
-                    if takes_event:
-                        function(event, state, logger)
-                    else:
-                        function(state, logger)
+                    function(state, logger)
             except Exception as error:
                 self._blame(error, callback, event)
                 raise
@@ -279,9 +280,9 @@ class Engine:
         calls: list[_Call] = []
         for callback in ordered:
             if _is_overridden(callback, Callback, "run_event"):
-                calls.append((callback, callback.run_event, True))
+                calls.append((callback, functools.partial(callback.run_event, event)))
             elif _is_overridden(callback, Callback, event.value):
-                calls.append((callback, getattr(callback, event.value), False))
+                calls.append((callback, getattr(callback, event.value)))
         return calls
 
     def _check_state(self, event: Event) -> None:

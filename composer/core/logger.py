@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pathlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,20 +25,26 @@ if TYPE_CHECKING:
 
     from composer.core.state import State
 
-__all__ = ["Logger", "format_log_data_value"]
+__all__ = ["READ_DELAY", "Logger", "format_log_data_value"]
 
 # Copies that may be under way before a flush waits for the oldest: bounds both the delay of what is
 # shown and the memory held.
 _MAX_IN_FLIGHT = 4
+# Flushes after which what was given to `Logger.read` has arrived on every rank.
+READ_DELAY = _MAX_IN_FLIGHT + 1
+
+
+_Reader = Callable[[dict[str, Any]], None]
 
 
 class _Step:
-    """Values of one step on their way to the destinations."""
+    """Values of one step on their way to the destinations, or to whoever wants to read them."""
 
-    __slots__ = ("metrics", "step", "tensors")
+    __slots__ = ("metrics", "reader", "step", "tensors")
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, reader: _Reader | None = None) -> None:
         self.step = step
+        self.reader = reader
         self.metrics: dict[str, Any] = {}
         self.tensors: list[tuple[str, torch.Tensor]] = []
 
@@ -112,6 +118,7 @@ class Logger:
         self.destinations = ensure_tuple(destinations)
         self._state = state
         self._steps: list[_Step] = []
+        self._reads: list[_Step] = []
         self._copies: deque[_Copy] = deque()
         self._metric_sinks = [d.log_metrics for d in self.destinations if _takes(d, "log_metrics")]
         # Whether anybody takes them: if not, computing values only to log them is a waste.
@@ -145,6 +152,21 @@ class Logger:
         for name, value in metrics.items():
             current.add(name, value)
 
+    def read(self, values: Mapping[str, Any], reader: Callable[[dict[str, Any]], None]) -> None:
+        """Let a callback know values of the device without waiting for them.
+
+        They travel with what is logged, in the next flush's one copy, and arrive after at most
+        :data:`READ_DELAY` further flushes; on the CPU with the next one.
+
+        Args:
+            values: name -> number or tensor, as for :meth:`log_metrics`.
+            reader: called with the numbers, by name.
+        """
+        read = _Step(self._state.timestamp.batch.value, reader)
+        for name, value in values.items():
+            read.add(name, value)
+        self._reads.append(read)
+
     def flush(self, wait: bool = True) -> None:
         """Send what was logged to the destinations, in order.
 
@@ -152,12 +174,15 @@ class Logger:
             wait: whether to wait for values that the device has not computed yet. The training
                 loop does not; whoever needs destinations to be complete does.
         """
-        if self._steps:
-            steps, self._steps = self._steps, []
+        if self._steps or self._reads:
+            steps, self._steps, self._reads = self._steps + self._reads, [], []
             self._copies.append(_Copy(steps))
         copies = self._copies
         while copies and (wait or len(copies) > _MAX_IN_FLIGHT or copies[0].is_done):
             for step in copies.popleft().finish():
+                if step.reader is not None:
+                    step.reader(step.metrics)
+                    continue
                 for log_metrics in self._metric_sinks:
                     log_metrics(step.metrics, step.step)
 

@@ -89,9 +89,7 @@ def _parameters(optimizer: Optimizer) -> Iterator[torch.nn.Parameter]:
         yield from group["params"]
 
 
-def _names_in_order(
-    optimizer: Optimizer, names: Mapping[torch.nn.Parameter, str]
-) -> list[str]:
+def _names_in_order(optimizer: Optimizer, names: Mapping[torch.nn.Parameter, str]) -> list[str]:
     parameters = enumerate(_parameters(optimizer))
     return [names.get(parameter, f"param_{index}") for index, parameter in parameters]
 

@@ -17,6 +17,7 @@ from composer.errors import DistributedError, unknown_name
 
 __all__ = [
     "PendingNumbers",
+    "PendingRows",
     "all_gather",
     "all_gather_object",
     "all_reduce",
@@ -25,6 +26,7 @@ __all__ = [
     "barrier",
     "broadcast",
     "broadcast_object_list",
+    "start_gather",
     "start_reduce",
 ]
 
@@ -177,6 +179,48 @@ def start_reduce(numbers: Sequence[int | float], reduce_operation: str = "SUM") 
     operation = _operation(reduce_operation)
     work = dist.all_reduce(tensor, op=operation, group=control_group(), async_op=True)
     return PendingNumbers([], tensor, work)
+
+
+class PendingRows:
+    """Numbers that are being collected from the ranks; see `start_gather`."""
+
+    __slots__ = ("_rows", "_tensors", "_work")
+
+    def __init__(
+        self, rows: list[list[float]], tensors: Sequence[Tensor] = (), work: Any = None
+    ) -> None:
+        self._rows = rows
+        self._tensors = tensors
+        self._work = work
+
+    def wait(self) -> list[list[float]]:
+        """Wait for the result; further calls return it again.
+
+        Returns:
+            One list of numbers per rank, in the order of ranks.
+        """
+        if self._work is not None:
+            self._work.wait()
+            self._rows = [tensor.tolist() for tensor in self._tensors]
+            self._tensors, self._work = (), None
+        return self._rows
+
+
+def start_gather(numbers: Sequence[int | float]) -> PendingRows:
+    """Start to collect plain numbers of all ranks and go on working meanwhile.
+
+    Args:
+        numbers: equally many on all ranks.
+
+    Returns:
+        A handle whose ``wait()`` gives each rank's numbers.
+    """
+    if is_alone("start_gather"):
+        return PendingRows([list(map(float, numbers))])
+    tensor = torch.tensor(numbers, dtype=torch.float64, device="cpu")
+    gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    work = dist.all_gather(gathered, tensor, group=control_group(), async_op=True)
+    return PendingRows([], gathered, work)
 
 
 def all_reduce_counts(

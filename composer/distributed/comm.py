@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from composer.distributed.collectives import (
     PendingNumbers,
+    PendingRows,
     all_gather,
     all_gather_object,
     all_reduce,
@@ -21,6 +22,7 @@ from composer.distributed.collectives import (
     barrier,
     broadcast,
     broadcast_object_list,
+    start_gather,
     start_reduce,
 )
 from composer.distributed.group import connect, disconnect, initialize_dist, is_alone
@@ -45,6 +47,7 @@ from composer.errors import ArgumentTypeError
 
 __all__ = [
     "PendingNumbers",
+    "PendingRows",
     "all_gather",
     "all_gather_object",
     "all_reduce",
@@ -69,6 +72,7 @@ __all__ = [
     "is_initialized",
     "local_rank_zero_download_and_wait",
     "run_local_rank_zero_first",
+    "start_gather",
     "start_reduce",
     "write_signal_file",
 ]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,14 @@ from torch import Tensor
 
 from composer.distributed import comm
 
-__all__ = ["NORM_PREFIX", "count_copies", "parameter_norms", "sum_over_ranks"]
+__all__ = [
+    "NORM_PREFIX",
+    "count_copies",
+    "gradient_norms",
+    "local_shard",
+    "parameter_norms",
+    "sum_over_ranks",
+]
 
 NORM_PREFIX = "l2_norm/"
 
@@ -35,11 +43,11 @@ def parameter_norms(
         L2 norms, tensors without dimensions: ``l2_norm/moment``, ``l2_norm/param``,
         ``l2_norm/update`` and, where there is a gradient, ``l2_norm/grad``.
     """
-    weight, moment = _shard(param.detach()), _shard(moments["exp_avg"])
+    weight, moment = local_shard(param.detach()), local_shard(moments["exp_avg"])
     update = _update(weight, moment, moments, group, decay)
     measured = {"moment": moment, "param": weight, "update": update}
     if param.grad is not None:
-        measured["grad"] = _shard(param.grad)
+        measured["grad"] = local_shard(param.grad)
     norm = torch.linalg.vector_norm
     return {f"{NORM_PREFIX}{name}": norm(value) for name, value in measured.items()}
 
@@ -57,13 +65,46 @@ def _update(
     """
     beta1, beta2 = group["betas"]
     step: Tensor = moments["step"]
-    variance = _shard(moments["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"])
+    variance = local_shard(moments["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"])
     denominator = (variance / (1 - beta2**step)).sqrt_().add_(group["eps"])
     adam = (moment / denominator).mul_(group["lr"] / (1 - beta1**step))
     return adam.add_(weight * decay)
 
 
-def _shard(tensor: Tensor) -> Tensor:
+@torch.no_grad()
+def gradient_norms(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Measure every gradient, those of sharded parameters as a whole.
+
+    Every rank must call it; where parameters are sharded it costs one exchange.
+
+    Args:
+        parameters: name -> parameter, with its gradient averaged over ranks.
+
+    Returns:
+        L2 norms of those gradients that exist, tensors without dimensions, by the same names.
+    """
+    grads = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    if not grads:
+        return {}
+    shards = [local_shard(grad) for grad in grads.values()]
+    if len({(shard.device, shard.dtype) for shard in shards}) == 1:
+        norms = list(torch._foreach_norm(shards))
+    else:
+        norms = [torch.linalg.vector_norm(shard) for shard in shards]
+    if any(hasattr(grad, "device_mesh") for grad in grads.values()):
+        norms = _norms_of_all_shards(norms, [count_copies(grad) for grad in grads.values()])
+    return dict(zip(grads, norms, strict=True))
+
+
+def _norms_of_all_shards(norms: Sequence[Tensor], copies: Sequence[int]) -> list[Tensor]:
+    squares = torch.stack([norm.float() for norm in norms]) ** 2
+    squares = squares / torch.tensor(copies, device=squares.device)
+    comm.all_reduce(squares, "SUM")
+    return list(squares.sqrt().unbind())
+
+
+def local_shard(tensor: Tensor) -> Tensor:
+    """Return the part of a sharded tensor that lies on this rank; a plain one as it is."""
     to_local = getattr(tensor, "to_local", None)  # only sharded tensors have it
     return tensor if to_local is None else to_local()
 

@@ -42,6 +42,7 @@ from composer.trainer.preemption import Interruption
 from composer.trainer.schedule import Schedules
 from composer.trainer.train_metrics import TrainMetrics
 from composer.trainer.train_step import TrainStep
+from composer.utils.iter_helpers import ensure_tuple
 
 __all__ = [
     "FitParts",
@@ -112,7 +113,7 @@ def choose_optimizers(model: torch.nn.Module, given: OptimizersInput) -> Optimiz
         log.warning("no optimizer was given: training with DecoupledSGDW(lr=0.1)")
         return DecoupledSGDW(parameters, lr=0.1)
     values = given.values() if isinstance(given, Mapping) else [given]
-    flat = [one for each in values for one in (each if isinstance(each, Sequence) else [each])]
+    flat = [one for each in values for one in ensure_tuple(each)]
     own = {id(parameter) for parameter in model.parameters()}
     for optimizer in flat:
         if not isinstance(optimizer, Optimizer):

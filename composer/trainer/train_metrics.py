@@ -66,7 +66,8 @@ class TrainMetrics:
     @torch.no_grad()
     def _update(self, metrics: dict[str, Any], batch: Any, outputs: Any) -> None:
         model = self._state.model
-        if type(model).eval_forward is not ComposerModel.eval_forward:
+        # Outputs may be gone already (FreeOutputs); the model then makes them again.
+        if outputs is None or type(model).eval_forward is not ComposerModel.eval_forward:
             with model_eval_mode(model):
                 outputs = model.eval_forward(batch, outputs)
         for metric in metrics.values():

@@ -1,19 +1,15 @@
 """What every training method must do, whatever it does.
 
-The methods are those of the registry; `CASES` holds arguments for each. A new method needs a line
-there, and a model of its own where the small network has nothing it could act on.
+The methods are those of the registry; `tests/contract/_cases.py` holds arguments for each.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-import itertools
 import json
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,82 +24,18 @@ from composer.core.event import Event
 from composer.core.logger_destination import LoggerDestination
 from composer.core.weight_view import evaluation_weights
 from composer.registry import ALGORITHMS
-from composer.trainer.trainer import Trainer
-from tests.algorithms._runs import classifier, image_batch
+from tests.contract._cases import CASES, Case, first_cases
+from tests.contract._method_runs import (
+    assert_equal,
+    assert_finite,
+    make_trainer,
+    tensors_of,
+    weights,
+)
+from tests.contract._workloads import BATCH_SIZE, NUM_SAMPLES, VISION, Workload, images
 
-
-@dataclass
-class Case:
-    """One way to use a method."""
-
-    name: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    model: Callable[[], torch.nn.Module] = classifier
-
-    def make(self) -> Algorithm:
-        return ALGORITHMS.get(self.name)(**self.arguments)
-
-    def __str__(self) -> str:
-        return f"{self.name}-{'-'.join(f'{k}={v}' for k, v in self.arguments.items())}"
-
-
-CASES = [
-    Case("BlurPool"),
-    Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
-    Case("ChannelsLast"),
-    Case("CutMix"),
-    Case("CutMix", {"interpolate_loss": True, "uniform_sampling": True, "alpha": 0.5}),
-    Case("EMA", {"half_life": "2ba"}),
-    Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
-    Case("EMA", {"half_life": "1ep"}),
-    Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}),
-    Case("GradientClipping", {"clipping_type": "value", "clipping_threshold": 0.01}),
-    Case("GradientClipping", {"clipping_type": "adaptive", "clipping_threshold": 0.01}),
-    Case("LabelSmoothing", {"smoothing": 0.2}),
-    Case("MixUp", {"alpha": 1.0}),
-    Case("MixUp", {"interpolate_loss": True}),
-    Case("ProgressiveResizing", {"delay_fraction": 0.0}),
-    Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
-]
-FIRST = [next(case for case in CASES if case.name == name) for name in {c.name: 0 for c in CASES}]
 all_cases = pytest.mark.parametrize("case", CASES, ids=str)
-
-NUM_SAMPLES = 16
-BATCH_SIZE = 4
-
-
-def images() -> TensorDataset:
-    return TensorDataset(*image_batch(NUM_SAMPLES))
-
-
-def make_trainer(
-    case_or_methods: Case | list[Algorithm] | None, max_duration: str = "8ba", **keywords: Any
-) -> Trainer:
-    torch.manual_seed(0)
-    is_case = isinstance(case_or_methods, Case)
-    model = keywords.pop("model", case_or_methods.model if is_case else classifier)()
-    methods = [case_or_methods.make()] if is_case else case_or_methods
-    keywords = {
-        "model": model,
-        "algorithms": methods,
-        "max_duration": max_duration,
-        "train_dataloader": DataLoader(images(), BATCH_SIZE, shuffle=True),
-        "optimizers": torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
-        "progress_bar": False,
-        "seed": 17,
-        **keywords,
-    }
-    return Trainer(**keywords)
-
-
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in trainer.state.model.state_dict().items()}
-
-
-def assert_equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
-    assert left.keys() == right.keys()
-    different = [name for name in left if not torch.equal(left[name], right[name])]
-    assert not different
+first_of_all = pytest.mark.parametrize("case", first_cases(), ids=str)
 
 
 def test_every_method_has_a_case() -> None:
@@ -166,10 +98,10 @@ class Traces(LoggerDestination):
 @all_cases
 def test_it_acts_on_its_events_only_and_never_in_evaluation(case: Case) -> None:
     traces = Traces()
-    trainer = make_trainer(case, loggers=traces, eval_dataloader=DataLoader(images(), 8))
+    trainer = make_trainer(case, loggers=traces, eval_dataloader=case.workload.loader(8))
     trainer.fit()
     trainer.eval()
-    trainer.predict(DataLoader(images(), 8))
+    trainer.predict(case.workload.loader(8))
     acted = {Event(key.rsplit("/", 1)[1]) for key in traces.seen}
     assert acted
     assert not any(event.is_eval or event.is_predict for event in acted)
@@ -189,14 +121,16 @@ def test_evaluation_and_prediction_see_their_own_data_and_the_plain_model(case: 
     watcher = EvaluationBatches()
     trainer = make_trainer(case, callbacks=watcher, max_duration="3ba")
     trainer.fit()
-    trainer.eval(eval_dataloader=DataLoader(images(), NUM_SAMPLES))
-    for seen, own in zip(watcher.batches[0], images().tensors, strict=True):
+    whole = case.workload.batch()
+    trainer.eval(eval_dataloader=case.workload.loader(NUM_SAMPLES))
+    for seen, own in zip(tensors_of(watcher.batches[0]), tensors_of(whole), strict=True):
         assert torch.equal(seen, own)
-    predicted = trainer.predict(DataLoader(images(), NUM_SAMPLES))
+    predicted = trainer.predict(case.workload.loader(NUM_SAMPLES))
     model = trainer.state.model.eval()
     with evaluation_weights(trainer.state), torch.no_grad():
-        expected = model(images().tensors)
-    torch.testing.assert_close(torch.cat(predicted), expected)
+        expected = model(whole)
+    for seen, own in zip(tensors_of(predicted), tensors_of(expected), strict=True):
+        torch.testing.assert_close(seen, own)
 
 
 @all_cases
@@ -204,7 +138,7 @@ def test_evaluating_in_between_does_not_change_training(case: Case) -> None:
     plain = make_trainer(case)
     plain.fit()
     # With a generator of its own: a loader draws a seed from the global one in each pass.
-    loader = DataLoader(images(), 8, generator=torch.Generator())
+    loader = case.workload.loader(8, generator=torch.Generator())
     evaluated = make_trainer(case, eval_dataloader=loader, eval_interval="1ba")
     evaluated.fit()
     assert_equal(weights(plain), weights(evaluated))
@@ -226,7 +160,38 @@ def test_the_loss_stays_finite_over_a_second_fit(case: Case) -> None:
 def test_it_works_with_microbatches(case: Case) -> None:
     trainer = make_trainer(case, "2ba", device_train_microbatch_size=2)
     trainer.fit()
-    assert all(value.isfinite().all() for value in weights(trainer).values())
+    assert_finite(trainer)
+
+
+@all_cases
+def test_it_works_in_bfloat16(case: Case) -> None:
+    trainer = make_trainer(case, "2ba", precision="amp_bf16")
+    trainer.fit()
+    assert_finite(trainer)
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@first_of_all
+@pytest.mark.usefixtures("fresh_compiler")
+def test_it_works_on_a_compiled_model(case: Case) -> None:
+    trainer = make_trainer(case, "2ba", compile_config={"backend": "aot_eager"})
+    trainer.fit()
+    assert_finite(trainer)
+
+
+@pytest.mark.full
+@all_cases
+@pytest.mark.usefixtures("fresh_compiler")
+def test_it_works_on_a_model_compiled_to_native_code(case: Case) -> None:
+    trainer = make_trainer(case, "2ba", compile_config={})
+    trainer.fit()
+    assert_finite(trainer)
 
 
 @all_cases
@@ -251,7 +216,7 @@ def test_a_checkpoint_brings_the_surgery_it_needs(case: Case, tmp_path: Path) ->
     )
     trained.fit()
     with pytest.warns(UserWarning, match=f"trained with {case.name}"):
-        loaded = make_trainer([], model=case.model, load_path=str(tmp_path / "ba2.pt"))
+        loaded = make_trainer([], workload=case.workload, load_path=str(tmp_path / "ba2.pt"))
     assert [repr(method) for method in loaded.state.algorithms] == [repr(case.make())]
     assert_equal(weights(trained), weights(loaded))
 
@@ -268,11 +233,14 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def host_reads(case: Case | None) -> int:
-    inputs, labels = images().tensors
-    # Probabilities: that indices are valid is looked at on the CPU, and only there.
-    data = TensorDataset(inputs, torch.nn.functional.one_hot(labels).float())
-    trainer = make_trainer(case, train_dataloader=DataLoader(data, BATCH_SIZE))
+def host_reads(methods: Case | list[Algorithm], workload: Workload) -> int:
+    data = workload.data()
+    if workload is VISION:
+        # Probabilities: that indices are valid is looked at on the CPU, and only there.
+        inputs, labels = images().tensors
+        data = TensorDataset(inputs, torch.nn.functional.one_hot(labels).float())
+    loader = DataLoader(data, BATCH_SIZE)
+    trainer = make_trainer(methods, workload=workload, train_dataloader=loader)
     trainer.state.train_metrics = {}
     with HostReads() as reads:
         trainer.fit()
@@ -281,37 +249,6 @@ def host_reads(case: Case | None) -> int:
 
 @all_cases
 def test_it_reads_nothing_back_from_the_device(case: Case) -> None:
-    assert host_reads(case) <= host_reads(None)
+    assert host_reads(case, case.workload) <= host_reads([], case.workload)
 
 
-# Together.
-
-
-def test_what_is_wrapped_last_is_unwrapped_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    acted: dict[Event, list[str]] = {Event.BEFORE_LOSS: [], Event.AFTER_LOSS: []}
-    methods = [case.make() for case in FIRST if {*case.make().events} & acted.keys()]
-    for method in methods:
-        monkeypatch.setattr(method, "apply", partial(_noted_apply, method, acted))
-    make_trainer(methods, "1ba").fit()
-    assert len(acted[Event.BEFORE_LOSS]) == len(methods) > 1
-    assert acted[Event.AFTER_LOSS] == acted[Event.BEFORE_LOSS][::-1]
-
-
-def _noted_apply(method: Algorithm, acted: Any, event: Event, state: Any, logger: Any) -> Any:
-    if event in acted:
-        acted[event].append(type(method).__name__)
-    return type(method).apply(method, event, state, logger)
-
-
-def test_all_methods_train_together() -> None:
-    trainer = make_trainer([case.make() for case in FIRST if case.name != "CutMix"], "1ep")
-    trainer.fit()
-    assert all(value.isfinite().all() for value in weights(trainer).values())
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("pair", list(itertools.permutations(FIRST, 2)), ids=lambda p: p)
-def test_any_two_methods_train_together(pair: tuple[Case, Case]) -> None:
-    trainer = make_trainer([case.make() for case in pair], "2ba")
-    trainer.fit()
-    assert all(value.isfinite().all() for value in weights(trainer).values())

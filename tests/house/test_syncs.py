@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +25,13 @@ from composer.algorithms.gradient_clipping import GradientClipping
 from composer.algorithms.label_smoothing import LabelSmoothing
 from composer.algorithms.mixup import MixUp
 from composer.algorithms.progressive_resizing import ProgressiveResizing
+from composer.callbacks.activation_monitor import ActivationMonitor
+from composer.callbacks.lr_monitor import LRMonitor
+from composer.callbacks.nan_monitor import NaNMonitor
+from composer.callbacks.optimizer_monitor import OptimizerMonitor
+from composer.callbacks.runtime_estimator import RuntimeEstimator
+from composer.callbacks.speed_monitor import SpeedMonitor
+from composer.callbacks.system_metrics_monitor import SystemMetricsMonitor
 from composer.core.algorithm import Algorithm
 from composer.core.callback import Callback
 from composer.core.logger import Logger
@@ -100,7 +107,7 @@ def image_model() -> ComposerClassifier:
     return ComposerClassifier(net, num_classes=4)
 
 
-def most_reads(*algorithms: Algorithm, **arguments: Any) -> int:
+def most_reads(*algorithms: Algorithm, callbacks: Sequence[Callback] = (), **arguments: Any) -> int:
     """Train some batches on the made-up device and return the most reads of one batch."""
     model = image_model().to("meta")
     batches = [(torch.randn(8, 3, 16, 16), torch.zeros(8, dtype=torch.long))] * NUM_BATCHES
@@ -115,7 +122,7 @@ def most_reads(*algorithms: Algorithm, **arguments: Any) -> int:
             optimizers=DecoupledAdamW(model.parameters(), lr=1e-3),
             device=MetaDevice(),
             algorithms=list(algorithms),
-            callbacks=watcher,
+            callbacks=[watcher, *callbacks],
             seed=1,
             **given,
         ).fit()
@@ -178,3 +185,25 @@ def test_every_method_is_among_those() -> None:
     stub = REPOSITORY.joinpath("composer", "algorithms", "__init__.pyi").read_text("utf-8")
     names = {line.split(" as ")[1] for line in stub.splitlines() if " as " in line}
     assert names == set(METHODS)
+
+
+# What a user may leave on in every run. The others read when they act, seldom or by their nature:
+# stoppers a metric after an evaluation, visualizers an image.
+WATCHERS: dict[str, Callable[[], Callback]] = {
+    "LRMonitor": LRMonitor,
+    "NaNMonitor": NaNMonitor,
+    "OptimizerMonitor": lambda: OptimizerMonitor(batch_log_interval=1),
+    "RuntimeEstimator": RuntimeEstimator,
+    "SpeedMonitor": lambda: SpeedMonitor(window_size=2),
+    "SystemMetricsMonitor": SystemMetricsMonitor,
+    "ActivationMonitor": lambda: ActivationMonitor("1ba", only_log_wandb=False),
+}
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_a_watcher_reads_with_what_is_logged(name: str) -> None:
+    assert most_reads(callbacks=[WATCHERS[name]()]) == 1
+
+
+def test_a_nan_is_read_where_nothing_is_logged() -> None:
+    assert most_reads(callbacks=[NaNMonitor()], loggers=None) == 1

@@ -1,0 +1,72 @@
+"""How each method is tried: its arguments on a workload.
+
+A new method needs one line in `CASES`; its first line is its usual form. Where the small models
+have nothing it could act on, the line brings a workload of its own. A second line on another
+workload lets the method meet the methods of that workload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from composer.core.algorithm import Algorithm
+from composer.registry import ALGORITHMS
+from tests.contract._workloads import LANGUAGE, VISION, Workload
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to use a method.
+
+    Attributes:
+        name: the method's name in the registry.
+        arguments: what it is made with.
+        workload: what it is tried on.
+        keywords: what the Trainer must be given for the method to act, such as a precision.
+    """
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    workload: Workload = VISION
+    keywords: dict[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Algorithm:
+        return ALGORITHMS.get(self.name)(**self.arguments)
+
+    def __str__(self) -> str:
+        shown = [f"{name}={value}" for name, value in self.arguments.items()]
+        if self.workload is not VISION:
+            shown.append(self.workload.name)
+        return "-".join([self.name, *shown])
+
+
+CASES = [
+    Case("BlurPool"),
+    Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
+    Case("ChannelsLast"),
+    Case("CutMix"),
+    Case("CutMix", {"interpolate_loss": True, "uniform_sampling": True, "alpha": 0.5}),
+    Case("EMA", {"half_life": "2ba"}),
+    Case("EMA", {"half_life": "2ba"}, LANGUAGE),
+    Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
+    Case("EMA", {"half_life": "1ep"}),
+    Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}),
+    Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}, LANGUAGE),
+    Case("GradientClipping", {"clipping_type": "value", "clipping_threshold": 0.01}),
+    Case("GradientClipping", {"clipping_type": "adaptive", "clipping_threshold": 0.01}),
+    Case("LabelSmoothing", {"smoothing": 0.2}),
+    Case("MixUp", {"alpha": 1.0}),
+    Case("MixUp", {"interpolate_loss": True}),
+    Case("ProgressiveResizing", {"delay_fraction": 0.0}),
+    Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
+]
+
+
+def first_cases(workload: Workload | None = None) -> list[Case]:
+    """The first case of each method, of those on a workload if one is given."""
+    first: dict[str, Case] = {}
+    for case in CASES:
+        if workload is None or case.workload is workload:
+            first.setdefault(case.name, case)
+    return list(first.values())
