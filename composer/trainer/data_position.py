@@ -253,8 +253,8 @@ def _why_replay(loader: Iterable[Any], cursor: IndexCursor | None, mark: Mark | 
     if not cursor.can_start_at(mark):
         return (
             f"the number of ranks is no longer {mark['shares']} and its sampler cannot share the "
-            "rest of the epoch out anew, so this will not be exact; composer.utils.dist."
-            "get_sampler can"
+            "rest of the epoch out anew, so this will not be exact; a sampler made by "
+            "composer.utils.dist.get_sampler can"
         )
     if mark["draws"]:
         return (
