@@ -1,4 +1,4 @@
-"""Save checkpoints at intervals, keep the newest, and name the last one."""
+"""Say when checkpoints are saved, what they are called and which are kept."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-from composer.checkpoint.latest import move_link
-from composer.checkpoint.layout import check_is_local, check_is_plain, fill_for_saving
-from composer.checkpoint.remap import IgnoreKeys, check_ignore_keys
-from composer.checkpoint.save import save
+from composer.checkpoint.container import check_can_write
+from composer.checkpoint.layout import check_is_local, fill_for_loading, fill_for_saving
+from composer.checkpoint.manager import CheckpointManager
+from composer.checkpoint.manifest import Manifests
+from composer.checkpoint.newest import why_invalid
+from composer.checkpoint.remap import IgnoreKeys, check_ignore_keys, leave_out
+from composer.checkpoint.retention import Retention
+from composer.checkpoint.save_run import collect, counters_of, on_rank_zero
+from composer.checkpoint.weights_file import check_can_write_weights
 from composer.core.callback import Callback
 from composer.core.event import Event
 from composer.core.interval import create_interval_scheduler
 from composer.core.logger import Logger
-from composer.core.naming import (
-    ensure_folder_has_no_conflicting_files,
-    format_name_with_dist,
-    format_name_with_dist_and_time,
-)
+from composer.core.naming import ensure_folder_has_no_conflicting_files, format_name_with_dist
 from composer.core.state import State
 from composer.core.time import Time, Timestamp
+from composer.core.weight_view import evaluation_weights
 from composer.distributed import comm
-from composer.errors import ConfigError
+from composer.errors import ConfigError, StateError, unknown_name
 from composer.utils.folders import create_symlink_file
 
 __all__ = ["CheckpointSaver"]
@@ -37,14 +38,19 @@ log = logging.getLogger(__name__)
 class CheckpointSaver(Callback):
     """Saves checkpoints into a folder.
 
-    Each checkpoint is written aside and renamed; then the link ``latest_filename`` is moved; only
-    then are old checkpoints deleted. The callback's own state lists what it has saved, so that a
-    resumed run goes on deleting where the interrupted one stopped.
+    A save holds training only while the state is copied. Beside training the copy is written aside
+    and renamed when it is safe on disk; then the link ``latest_filename`` is moved; only then are
+    old checkpoints deleted. One save is under way at a time. What goes wrong is raised at the next
+    step, and at the end of training all is written or an error is raised.
+
+    Which checkpoints there are is read from the manifests in the folder (see
+    :mod:`composer.checkpoint.manifest`), so a resumed run goes on deleting where the interrupted
+    one stopped.
 
     Args:
         folder: where to save; ``{run_name}`` and ranks are filled in.
         filename: name of each checkpoint; counters such as ``{epoch}`` and ``{batch}`` are filled
-            in as well.
+            in as well. An ending such as ``.pt.zst`` or ``.tar.gz`` asks for compression.
         remote_file_name: name under which logger destinations that keep files get each checkpoint;
             ``None`` for not at all.
         latest_filename: name of a link to the newest checkpoint; ``None`` for no link.
@@ -59,9 +65,15 @@ class CheckpointSaver(Callback):
         ignore_keys: what to leave out; see :func:`composer.checkpoint.remap.leave_out`.
         num_concurrent_uploads: how many files may be uploaded at once, at least 1.
         upload_timeout_in_seconds: how long to wait for an upload, more than 0.
+        retention: which checkpoints to keep, where the number of the newest is not enough.
+        save_async: whether writing goes on beside training. It takes host memory of the size of
+            the state.
+        with_safetensors: whether the model's weights are written to a ``.safetensors`` file beside
+            each checkpoint as well.
 
     Raises:
         ValueError: an argument that cannot work.
+        ImportError: a program or package is missing that an argument asks for.
     """
 
     def __init__(
@@ -83,9 +95,12 @@ class CheckpointSaver(Callback):
         ignore_keys: IgnoreKeys = None,
         num_concurrent_uploads: int = 1,
         upload_timeout_in_seconds: int = 3600,
+        retention: Retention | None = None,
+        save_async: bool = True,
+        with_safetensors: bool = False,
     ) -> None:
         check_is_local(folder, "folder")
-        check_is_plain(filename)
+        check_can_write(filename)
         check_ignore_keys(ignore_keys, "ignore_keys")
         for name, value, least in (
             ("num_checkpoints_to_keep", num_checkpoints_to_keep, -1),
@@ -94,6 +109,13 @@ class CheckpointSaver(Callback):
         ):
             if value < least:
                 raise ConfigError(f"{name}={value!r} must be at least {least}")
+        if retention is not None and num_checkpoints_to_keep != -1:
+            raise ConfigError(
+                f"num_checkpoints_to_keep={num_checkpoints_to_keep} and retention={retention!r} "
+                "both say what to keep; give Retention(last=...) alone"
+            )
+        if with_safetensors:
+            check_can_write_weights()
         self.folder = os.fspath(folder)
         self.filename = os.fspath(filename)
         self.remote_file_name = _text(remote_file_name)
@@ -108,28 +130,62 @@ class CheckpointSaver(Callback):
         self.ignore_keys = ignore_keys
         self.num_concurrent_uploads = num_concurrent_uploads
         self.upload_timeout_in_seconds = upload_timeout_in_seconds
-        self.all_saved_checkpoints_to_timestamp: dict[str, Timestamp] = {}
+        self.retention = Retention(num_checkpoints_to_keep) if retention is None else retention
+        self.save_async = save_async
+        self.with_safetensors = with_safetensors
         self.last_checkpoint_batch: Time[int] | None = None
         self._folder: str | None = None
+        self._manager: CheckpointManager | None = None
+        self._run_name = ""
+        # Names of checkpoints in the folder that the run has written, perhaps under another name.
+        self._adopted: set[str] = set()
+        self._saving: dict[str, Timestamp] = {}
+        # Names of checkpoints that logger destinations do not have yet, and their names there.
+        self._to_hand_over: dict[str, str] = {}
+        self._evaluated_at: Time[int] | None = None
 
     @property
     def saved_checkpoints(self) -> list[str]:
-        """Paths of the checkpoints that were saved and not deleted again, oldest first."""
+        """Paths of the checkpoints that are written and not deleted again, oldest first."""
         return list(self.all_saved_checkpoints_to_timestamp)
+
+    @property
+    def all_saved_checkpoints_to_timestamp(self) -> dict[str, Timestamp]:
+        """Those checkpoints, each with the time of training at which it was saved."""
+        if self._folder is None:
+            return {}
+        if self._manager is not None:
+            records = self._manager.records
+        else:
+            series = Manifests(self._folder).of_series(self.filename)
+            records = [r for r in series if r.run_name == self._run_name or r.name in self._adopted]
+        folder = self._folder
+        return {os.path.join(folder, r.name): _as_timestamp(r.timestamp) for r in records}
 
     def init(self, state: State, logger: Logger) -> None:
         """Make the folder."""
         del logger
+        self._run_name = state.run_name
         self._folder = format_name_with_dist(self.folder, state.run_name)
         os.makedirs(self._folder, exist_ok=True)
 
     def fit_start(self, state: State, logger: Logger) -> None:
-        """Refuse a folder that holds later checkpoints: they are another run's."""
+        """Take the folder, and refuse one that holds later checkpoints: they are another run's."""
         del logger
-        if not self.overwrite and comm.get_global_rank() == 0:
-            folder = format_name_with_dist(self.folder, state.run_name)
-            name = format_name_with_dist(self.filename, state.run_name)
-            ensure_folder_has_no_conflicting_files(folder, name, state.timestamp)
+        on_rank_zero(lambda: self._take_folder(state), f"use the folder {self._folder!r}")
+
+    def batch_end(self, state: State, logger: Logger) -> None:
+        """Raise what went wrong beside training, and hand over what was written."""
+        del state
+        if self._manager is not None:
+            self._manager.check()
+            if self._to_hand_over and not self._manager.is_saving:
+                self._hand_over(logger)
+
+    def eval_after_all(self, state: State, logger: Logger) -> None:
+        """Note that the values of evaluations are of now."""
+        del logger
+        self._evaluated_at = state.timestamp.batch
 
     def batch_checkpoint(self, state: State, logger: Logger) -> None:
         """Save if it is time."""
@@ -143,12 +199,28 @@ class CheckpointSaver(Callback):
         """Save if it is time."""
         self._save_if_due(state, logger, Event.ITERATION_CHECKPOINT)
 
+    def fit_end(self, state: State, logger: Logger) -> None:
+        """Wait until everything is written and handed over, or raise what went wrong."""
+        del state
+        self.wait(logger)
+
+    def close(self, state: State, logger: Logger) -> None:
+        """Wait as at the end of training, also where training has failed."""
+        del state
+        manager = self._manager
+        if manager is not None:
+            try:
+                self._finish(logger)
+            finally:
+                self._manager = None
+                manager.close()
+
     def state_dict(self) -> dict[str, Any]:
-        """Return what was saved, with the time of each."""
-        saved = self.all_saved_checkpoints_to_timestamp.items()
+        """Return what was saved, this checkpoint included, with the time of each."""
+        saved = {**self.all_saved_checkpoints_to_timestamp, **self._saving}
         return {
             "all_saved_checkpoints_to_timestamp": [
-                (path, timestamp.state_dict()) for path, timestamp in saved
+                (path, timestamp.state_dict()) for path, timestamp in saved.items()
             ]
         }
 
@@ -157,80 +229,176 @@ class CheckpointSaver(Callback):
 
         Files outside this run's folder are left alone: they belong to the run it started from.
         """
-        for path, saved_at in state.get("all_saved_checkpoints_to_timestamp", []):
-            if self._folder is None or not _is_inside(path, self._folder):
-                continue
-            if not os.path.exists(path):
-                # Deleted right after the checkpoint that lists it was written.
-                continue
-            timestamp = Timestamp()
-            timestamp.load_state_dict(saved_at)
-            self.all_saved_checkpoints_to_timestamp[path] = timestamp
+        folder = self._folder
+        for path, _ in state.get("all_saved_checkpoints_to_timestamp", []):
+            if folder is not None and _is_inside(path, folder):
+                self._adopted.add(os.path.relpath(os.path.abspath(path), os.path.abspath(folder)))
+        if self._manager is not None:
+            self._manager.adopt(self._adopted)
 
     def save(self, state: State, logger: Logger) -> str | None:
-        """Save now, due or not.
+        """Save now, due or not; :meth:`wait` says when the file is there. All ranks call this.
 
         Returns:
-            The path on rank 0; ``None`` on the others.
+            The path of the file on rank 0, which writes it; ``None`` on the others.
         """
-        template = os.path.join(self.folder, self.filename)
-        path = fill_for_saving(template, state.run_name, state.timestamp)
-        saved = self.all_saved_checkpoints_to_timestamp
-        before = saved.pop(path, None)
+        path = fill_for_saving(
+            os.path.join(self.folder, self.filename), state.run_name, state.timestamp
+        )
+        metrics = self._judged_by(state)
         # Noted first, so that the checkpoint knows of itself.
-        saved[path] = state.timestamp
+        self._saving = {path: state.timestamp}
         try:
-            save(state, path, weights_only=self.weights_only, ignore_keys=self.ignore_keys)
-        except BaseException:
-            del saved[path]
-            if before is not None:
-                saved[path] = before
-            raise
+            with evaluation_weights(state):
+                contents = collect(state, self.weights_only)
+                contents = leave_out(contents, self.ignore_keys, "save_ignore_keys")
+                on_rank_zero(
+                    lambda: self._write(contents, path, metrics, state, logger), f"save {path!r}"
+                )
+        finally:
+            self._saving = {}
         self.last_checkpoint_batch = state.timestamp.batch
-        if comm.get_global_rank() == 0:
-            self._link(path, state)
-            self._upload(path, state, logger)
-        self._delete_old()
+        log.info("saving a checkpoint at %s: %s", state.timestamp, path)
         return path if comm.get_global_rank() == 0 else None
+
+    def wait(self, logger: Logger) -> None:
+        """Wait until what was saved is written and handed over; all ranks call this.
+
+        Raises:
+            Exception: what writing failed with; a ``RuntimeError`` on ranks other than 0.
+        """
+        on_rank_zero(lambda: self._finish(logger), "write the last checkpoint")
+
+    def settle(self) -> None:
+        """Wait for the save under way where another error is being raised; never raises itself."""
+        if self._manager is not None:
+            try:
+                self._manager.wait()
+            except Exception:
+                log.exception("the checkpoint that was being written when training failed is lost")
+
+    def pin(self, path: str, pinned: bool = True) -> None:
+        """Keep a checkpoint for ever, or leave it to the rules again; for rank 0.
+
+        Args:
+            path: one of :attr:`saved_checkpoints`.
+            pinned: whether to keep it.
+
+        Raises:
+            RuntimeError: there is no run yet, or there is no such checkpoint.
+        """
+        if self._manager is None:
+            raise StateError("pin() is for the run that saves, after it has started")
+        self._manager.pin(
+            os.path.relpath(os.path.abspath(path), os.path.abspath(self._manager.folder)), pinned
+        )
 
     def _save_if_due(self, state: State, logger: Logger, event: Event) -> None:
         if self.save_interval(state, event) and self.last_checkpoint_batch != state.timestamp.batch:
             self.save(state, logger)
 
-    def _link(self, path: str, state: State) -> None:
-        if self.latest_filename is None or self.num_checkpoints_to_keep == 0:
-            return
-        template = os.path.join(self.folder, self.latest_filename)
-        move_link(fill_for_saving(template, state.run_name, state.timestamp), path)
+    def _take_folder(self, state: State) -> None:
+        folder = format_name_with_dist(self.folder, state.run_name)
+        if not self.overwrite:
+            name = format_name_with_dist(self.filename, state.run_name)
+            # What is broken was not gone on from, and may be written anew.
+            ensure_folder_has_no_conflicting_files(
+                folder, name, state.timestamp, lambda path: why_invalid(path, folder) is not None
+            )
+        self._manager_of(state)
 
-    def _upload(self, path: str, state: State, logger: Logger) -> None:
-        if self.remote_file_name is None or not logger.has_file_upload_destination():
-            return
-        logger.upload_file(self.remote_file_name, path, overwrite=self.overwrite)
-        if self.latest_remote_file_name is None:
-            return
-        target = format_name_with_dist_and_time(
-            self.remote_file_name, state.run_name, state.timestamp
+    def _manager_of(self, state: State) -> CheckpointManager:
+        if self._manager is None:
+            latest = None if self.retention.last == 0 else self.latest_filename
+            self._manager = CheckpointManager(
+                format_name_with_dist(self.folder, state.run_name),
+                state.run_name,
+                self.filename,
+                retention=self.retention,
+                latest=None if latest is None else fill_for_loading(latest, state.run_name),
+                is_async=self.save_async,
+                with_safetensors=self.with_safetensors,
+            )
+            self._manager.adopt(self._adopted)
+        return self._manager
+
+    def _write(
+        self,
+        contents: dict[str, Any],
+        path: str,
+        metrics: dict[str, Any],
+        state: State,
+        logger: Logger,
+    ) -> None:
+        manager = self._manager_of(state)
+        name = os.path.relpath(path, manager.folder)
+        has_takers = self.remote_file_name is not None and logger.has_file_upload_destination()
+        if self._to_hand_over:
+            manager.wait()
+            self._hand_over(logger)
+        manager.save(
+            contents,
+            name,
+            timestamp=counters_of(state.timestamp),
+            metrics=metrics,
+            weights_only=self.weights_only,
+            hold=has_takers,
         )
-        with tempfile.TemporaryDirectory() as folder:
-            link = os.path.join(folder, "latest.symlink")
-            create_symlink_file(target, link)
-            logger.upload_file(f"{self.latest_remote_file_name}.symlink", link, overwrite=True)
+        if has_takers:
+            self._to_hand_over[name] = fill_for_saving(
+                self.remote_file_name or "", state.run_name, state.timestamp
+            )
 
-    def _delete_old(self) -> None:
-        if self.num_checkpoints_to_keep < 0:
+    def _finish(self, logger: Logger) -> None:
+        if self._manager is not None:
+            self._manager.wait()
+            self._hand_over(logger)
+            self._manager.finish()
+
+    def _hand_over(self, logger: Logger) -> None:
+        """Give what was written to the logger destinations that keep files."""
+        manager = self._manager
+        if manager is None:
             return
-        paths = self.saved_checkpoints
-        for path in paths[: max(0, len(paths) - self.num_checkpoints_to_keep)]:
-            del self.all_saved_checkpoints_to_timestamp[path]
-            if comm.get_global_rank() == 0:
-                with suppress(FileNotFoundError):
-                    os.remove(path)
-                log.debug("deleted the old checkpoint %s", path)
+        for name, remote_name in self._to_hand_over.items():
+            path = os.path.join(manager.folder, name)
+            logger.upload_file(remote_name, path, overwrite=self.overwrite)
+            if self.latest_remote_file_name is None:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                link = os.path.join(folder, "latest.symlink")
+                create_symlink_file(remote_name, link)
+                logger.upload_file(f"{self.latest_remote_file_name}.symlink", link, overwrite=True)
+        manager.release(self._to_hand_over)
+        self._to_hand_over = {}
+
+    def _judged_by(self, state: State) -> dict[str, Any]:
+        """Return the value by which this checkpoint may be one of the best, if it has one."""
+        name = self.retention.metric
+        if name is None:
+            return {}
+        if name in state.total_loss_dict:
+            return {name: state.total_loss_dict[name]}
+        kind, _, rest = name.partition("/")
+        label, _, metric = rest.partition("/")
+        groups = {"train": state.train_metrics or {}, **state.eval_metrics}
+        if kind != "metrics" or metric not in groups.get(label, {}):
+            known = [f"metrics/{group}/{each}" for group in groups for each in groups[group]]
+            raise unknown_name("metric of Retention", name, [*known, *state.total_loss_dict])
+        if label in state.eval_metrics and self._evaluated_at != state.timestamp.batch:
+            return {}
+        value = groups[label][metric].compute()
+        return {name: value}
 
 
 def _text(path: str | pathlib.Path | None) -> str | None:
     return None if path is None else os.fspath(path)
+
+
+def _as_timestamp(counters: dict[str, Any]) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.load_state_dict(counters)
+    return timestamp
 
 
 def _is_inside(path: str, folder: str) -> bool:

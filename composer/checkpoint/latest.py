@@ -57,7 +57,9 @@ def find_file(path: str) -> str:
         if current in seen:
             raise CheckpointNotFoundError(f"the links {seen} lead to each other")
         seen.append(current)
-        if os.path.isfile(current):
+        if os.path.islink(current) and os.path.exists(current):
+            current = os.path.join(os.path.dirname(current), os.readlink(current))
+        elif os.path.isfile(current):
             if not current.endswith(_LINK_SUFFIX):
                 return current
             current = os.path.join(os.path.dirname(current), read_symlink_file(current))

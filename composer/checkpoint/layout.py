@@ -20,19 +20,16 @@ __all__ = [
     "RNG_KEY",
     "STATE_KEY",
     "check_is_local",
-    "check_is_plain",
     "fill_for_loading",
     "fill_for_saving",
     "is_remote",
+    "split_path",
 ]
 
 STATE_KEY = "state"
 RNG_KEY = "rng"
 DATA_KEY = "data"
 DEFAULT_FILENAME = "ep{epoch}-ba{batch}-rank{rank}"
-
-_ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.lzma")
-_COMPRESSED = tuple(f".pt.{name}" for name in ("bz2", "gz", "lz4", "lzma", "lzo", "xz", "zst"))
 
 
 def fill_for_saving(template: str, run_name: str, timestamp: Timestamp) -> str:
@@ -43,6 +40,12 @@ def fill_for_saving(template: str, run_name: str, timestamp: Timestamp) -> str:
 def fill_for_loading(template: str, run_name: str) -> str:
     """Fill a name template of a file that is to be read; ``{rank}`` is 0."""
     return format_name_with_dist(_of_rank_zero(template), run_name)
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """Return the folder of a checkpoint and its name in it."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return folder, name
 
 
 def _of_rank_zero(template: str) -> str:
@@ -68,19 +71,4 @@ def check_is_local(path: str | os.PathLike[str], name: str) -> None:
         raise ConfigError(
             f"{name}={os.fspath(path)!r} is an address; checkpoints are read from and written to "
             "local folders so far. Give a local path and copy the files yourself."
-        )
-
-
-def check_is_plain(path: str | os.PathLike[str]) -> None:
-    """Refuse the name of an archive or of a compressed file.
-
-    Raises:
-        ValueError: the name ends like one.
-    """
-    name = os.fspath(path).lower()
-    ending = next((e for e in (*_ARCHIVES, *_COMPRESSED) if name.endswith(e)), None)
-    if ending is not None:
-        raise ConfigError(
-            f"{os.fspath(path)!r} ends in {ending!r}; checkpoints are plain files so far: use a "
-            "name that ends in '.pt', and unpack an old archive before loading it."
         )

@@ -1,85 +1,80 @@
 """One checkpoint in one file of ``torch.save``.
 
-Writing is atomic. What is written consists of tensors, numbers, strings and containers, so that
-``torch.load`` reads it in its safe mode without further permission; everything else is refused with
-its place. Reading always uses that mode. A few harmless types are allowed on top, because MosaicML
-Composer's files hold them.
+What is written consists of tensors, numbers, strings and containers, so that ``torch.load`` reads
+it in its safe mode without further permission. Reading always uses that mode, unless the user says
+that the file is trusted. A few harmless types are allowed on top, because MosaicML Composer's files
+hold them.
 """
 
 from __future__ import annotations
 
 import datetime
 import errno
+import logging
 import os
 import pickle
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+import zipfile
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch.torch_version import TorchVersion
 
-from composer.checkpoint.layout import check_is_plain
+from composer.checkpoint.pickle_probe import find_entries
 from composer.errors import (
     CheckpointError,
     CheckpointNotFoundError,
     CorruptCheckpointError,
     UntrustedCheckpointError,
 )
-from composer.utils.atomic import atomic_write
 
-__all__ = ["as_plain", "read", "write"]
+__all__ = ["find_damage", "own_tensors", "read", "write"]
 
-_LEAVES = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
-_EXACT_CONTAINERS = (dict, OrderedDict, Counter)
+log = logging.getLogger(__name__)
+
+_Allowed = Callable[..., Any] | tuple[Callable[..., Any], str]
 
 
-def write(contents: dict[str, Any], path: str, *, overwrite: bool = True) -> None:
-    """Write a checkpoint; the file appears under its name complete or not at all.
+def write(contents: dict[str, Any], file: Any) -> None:
+    """Write a checkpoint.
 
     Args:
-        contents: nested dicts, lists and tuples of tensors, numbers and strings.
-        path: the file; its folder is made if it is missing.
-        overwrite: whether an existing file may be replaced.
-
-    Raises:
-        RuntimeError: something in the contents is of another type.
-        FileExistsError: the file exists and ``overwrite`` is false.
-        ValueError: the name is that of an archive or of a compressed file.
+        contents: nested dicts, lists and tuples of plain values; see
+            :func:`composer.checkpoint.plain.as_plain`.
+        file: a binary file, or a path.
     """
-    check_is_plain(path)
-    plain = as_plain(contents)
-    with atomic_write(path, "wb", overwrite=overwrite) as file:
-        torch.save(plain, file)
+    torch.save(contents, file)
 
 
-def read(path: str) -> dict[str, Any]:
+def read(path: str, *, trust: bool = False) -> dict[str, Any]:
     """Read a checkpoint; no code from the file is run.
 
     Args:
         path: the file.
+        trust: whether to read everything, also what can only be read by running code from the
+            file. Whoever wrote the file can then do in this process what they like.
 
     Returns:
-        Its contents, with all tensors on the CPU.
+        Its contents, with all tensors on the CPU. Their memory is the file's, read when it is
+        looked at: give the tensors that outlive the call to :func:`own_tensors`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged or no checkpoint.
         RuntimeError: the file holds something that cannot be read without running code.
     """
-    check_is_plain(path)
+    if trust:
+        log.warning("reading %s with trust: code in it is run", path)
     try:
-        with torch.serialization.safe_globals(_composer_types()):
-            contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents = _load(path, trust)
     except FileNotFoundError:
         raise CheckpointNotFoundError(f"there is no checkpoint {path!r}") from None
     except pickle.UnpicklingError as error:
         raise _unreadable(path, error) from error
     except Exception as error:
         # Damaged bytes fail in every way there is; torch seeks to places before a short file.
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        if trust or (isinstance(error, OSError) and error.errno != errno.EINVAL):
             raise
         raise CorruptCheckpointError(_damaged(path, error)) from error
     if not isinstance(contents, dict):
@@ -89,71 +84,56 @@ def read(path: str) -> dict[str, Any]:
     return cast("dict[str, Any]", contents)
 
 
-def as_plain(value: Any, path: str = "") -> Any:
-    """Return a value with everything in it turned into types that the safe mode reads.
+def own_tensors(value: Any) -> Any:
+    """Return contents whose tensors have memory of their own, read from the file now."""
+    copies: dict[tuple[Any, ...], torch.Tensor] = {}
 
-    Durations become seconds, enumerations and versions text, numpy's numbers Python's. Containers
-    in which nothing changes are returned as they are.
+    def own(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            key = (value.data_ptr(), value.shape, value.stride(), value.dtype)
+            if key not in copies:
+                copies[key] = value.detach().clone()
+            return copies[key]
+        if isinstance(value, dict):
+            # In place: an ordered dict of weights has more to it than its items.
+            for key, item in cast("dict[Any, Any]", value).items():
+                value[key] = own(item)
+            return cast("dict[Any, Any]", value)
+        if type(value) in (list, tuple):
+            return type(value)(own(item) for item in value)
+        return value
 
-    Args:
-        value: the value.
-        path: where it stands, for messages.
+    return own(value)
 
-    Raises:
-        RuntimeError: a type that has no plain form.
+
+def find_damage(path: str) -> str | None:
+    """Look for damage in a file that has no manifest, by the checksums of its zip archive.
+
+    Returns:
+        What is wrong, for people; ``None`` if nothing is, or if the file has no checksums.
     """
-    if value is None or type(value) in _LEAVES or isinstance(value, torch.Tensor):
-        return value
-    if isinstance(value, Mapping):
-        return _plain_mapping(cast("Mapping[Any, Any]", value), path)
-    if isinstance(value, list | tuple | set | frozenset):
-        return _plain_items(cast("Sequence[Any]", value), path)
-    return _plain_leaf(value, path)
+    if not _is_zip(path):
+        return None if os.path.getsize(path) else f"{os.path.basename(path)!r} is empty"
+    try:
+        with zipfile.ZipFile(path) as file:
+            entry = file.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        return f"{os.path.basename(path)!r} is damaged or truncated: {error}"
+    return None if entry is None else f"the checksum of {entry!r} differs"
 
 
-def _plain_leaf(value: Any, path: str) -> Any:
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, np.generic):
-        return cast("Any", value).item()
-    if isinstance(value, Enum):
-        return as_plain(value.value, path)
-    for plain in (int, float, str, bytes):
-        if isinstance(value, plain):
-            return cast("Any", plain)(value)
-    if _is_array_of_numbers(value):
-        return value
-    raise CheckpointError(
-        f"{path or 'the checkpoint'!r} is {value!r} ({type(value).__name__}), which a checkpoint "
-        "cannot hold: state_dict() may return tensors, numbers, strings, None, and lists and dicts "
-        "of these."
-    )
+def _load(path: str, trust: bool) -> Any:
+    # Old files are no zip archives and cannot be mapped.
+    options: dict[str, Any] = {"map_location": "cpu", "mmap": _is_zip(path) or None}
+    if trust:
+        return torch.load(path, weights_only=False, **options)
+    with torch.serialization.safe_globals(_composer_types()):
+        return torch.load(path, weights_only=True, **options)
 
 
-def _is_array_of_numbers(value: Any) -> bool:
-    return type(value) is np.ndarray and not cast("Any", value).dtype.hasobject
-
-
-def _plain_mapping(value: Mapping[Any, Any], path: str) -> Any:
-    plain = {as_plain(k, f"{path} (a key)"): as_plain(v, _join(path, k)) for k, v in value.items()}
-    is_same = type(value) in _EXACT_CONTAINERS and all(
-        a is b for a, b in zip(plain.values(), value.values(), strict=True)
-    )
-    # As it is, an ordered dict of weights keeps the versions that modules have noted in it.
-    return value if is_same else plain
-
-
-def _plain_items(value: Sequence[Any], path: str) -> Any:
-    plain = [as_plain(item, _join(path, index)) for index, item in enumerate(value)]
-    if type(value) in (list, tuple, set) and all(a is b for a, b in zip(plain, value, strict=True)):
-        return value
-    if isinstance(value, set | frozenset):
-        return set(plain)
-    return plain if isinstance(value, list) else tuple(plain)
-
-
-def _join(path: str, key: object) -> str:
-    return f"{path}/{key}" if path else str(key)
+def _is_zip(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _unreadable(path: str, error: pickle.UnpicklingError) -> CheckpointError:
@@ -163,12 +143,20 @@ def _unreadable(path: str, error: pickle.UnpicklingError) -> CheckpointError:
         _, found, rest = text.partition("Unsupported class ")
     if not found:
         return CorruptCheckpointError(_damaged(path, error))
-    name = rest.split()[0]
+    entries = find_entries(path, [name for each in _composer_types() if (name := _name_of(each))])
+    named = ", ".join(f"{place!r} ({name})" for place, name in entries[:3])
+    what = f"the entries {named}" if named else repr(rest.split()[0])
     return UntrustedCheckpointError(
-        f"{path!r} holds {name!r}, which can only be read by running code from the file; that is "
-        "never done. If you trust the file, open it once with torch.load(..., weights_only=False) "
-        "in a program of yours, remove the entry, and save it again."
+        f"{path!r} holds {what}, which can only be read by running code from the file; that is "
+        "not done. If the file is your own and you trust it, say trust=True "
+        "(load_trust=True for the Trainer); better, do so once and save it again without them."
     )
+
+
+def _name_of(allowed: _Allowed) -> str | None:
+    if isinstance(allowed, tuple):
+        return allowed[1]
+    return f"{allowed.__module__}.{allowed.__qualname__}"
 
 
 def _damaged(path: str, error: Exception) -> str:
@@ -180,7 +168,7 @@ def _damaged(path: str, error: Exception) -> str:
     )
 
 
-def _composer_types() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+def _composer_types() -> list[_Allowed]:
     """Return the types in MosaicML Composer's files that torch does not allow by itself."""
     # Asked of numpy itself, which keeps these two in a module of another name in each version.
     reconstruct: Callable[..., Any] = cast("Any", np.zeros(0).__reduce__())[0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from composer.core.time import Timestamp
 from composer.distributed import comm
-from composer.utils.naming import TIME_COUNTERS, find_later_file, partial_format
+from composer.utils.naming import TIME_COUNTERS, find_later_files, partial_format
 
 __all__ = [
     "ensure_folder_has_no_conflicting_files",
@@ -54,7 +55,10 @@ def format_name_with_dist_and_time(
 
 
 def ensure_folder_has_no_conflicting_files(
-    folder_name: str | os.PathLike[str], filename: str, timestamp: Timestamp
+    folder_name: str | os.PathLike[str],
+    filename: str,
+    timestamp: Timestamp,
+    may_be_replaced: Callable[[str], bool] | None = None,
 ) -> None:
     """Refuse a folder with a file that this run would only write later.
 
@@ -62,11 +66,13 @@ def ensure_folder_has_no_conflicting_files(
         folder_name: the folder; it may be missing.
         filename: template of the files the run writes there.
         timestamp: the counters of now.
+        may_be_replaced: says of such a file's path whether it does not matter.
 
     Raises:
         FileExistsError: such a file; it is named.
     """
-    found = find_later_file(folder_name, filename, _rank_values(None), _counters(timestamp))
+    later = find_later_files(folder_name, filename, _rank_values(None), _counters(timestamp))
+    found = next((p for p in later if may_be_replaced is None or not may_be_replaced(p)), None)
     if found is not None:
         raise FileExistsError(
             f"{found!r} lies later than this run has come ({timestamp}) and would be overwritten. "

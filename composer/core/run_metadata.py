@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +14,7 @@ from composer.utils.collect_env import get_composer_env_dict
 if TYPE_CHECKING:
     from composer.core.state import State
 
-__all__ = ["integrations_to_dict", "metadata_to_dict"]
+__all__ = ["integrations_to_dict", "is_foreign", "metadata_to_dict"]
 
 
 def integrations_to_dict(model: torch.nn.Module) -> dict[str, Any]:
@@ -42,6 +42,12 @@ def metadata_to_dict(state: State) -> dict[str, Any]:
     if batch_size is not None:
         metadata["train_dataloader_batch_size"] = batch_size
     return metadata
+
+
+def is_foreign(state_dict: Mapping[str, Any]) -> bool:
+    """Return whether a saved state says that MosaicML Composer wrote it, whose versions are 0.x."""
+    facts = state_dict.get("metadata", {}).get("composer_env_info", {})
+    return str(facts.get("composer_version", "")).startswith("0.")
 
 
 @functools.cache

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from composer.core.dataset_io import dataset_state_to_dict, load_dataset_state
 from composer.core.metrics_io import load_metrics, metrics_to_dict
 from composer.core.optimizer_io import load_optimizer, optimizer_to_dict, parameter_names
 from composer.core.required_algorithms import SavedAlgorithm, add_required_algorithms
-from composer.core.run_metadata import integrations_to_dict, metadata_to_dict
+from composer.core.run_metadata import integrations_to_dict, is_foreign, metadata_to_dict
 from composer.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 class _Restorable(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
+
+
+_LoadOne = Callable[[_Restorable, dict[str, Any]], None]
 
 
 def state_to_dict(state: State) -> dict[str, Any]:
@@ -101,11 +104,12 @@ def load_state(
     """
     load_model_state(state, state_dict, logger, strict, exclude_algorithms, algorithm_passes)
     load_optimizer_state(state, state_dict)
-    _load_by_instance(state.schedulers, state_dict.get("schedulers"), "scheduler")
-    _load_algorithms(state, state_dict.get("algorithms"))
-    _load_by_instance(state.callbacks, state_dict.get("callbacks"), "callback")
+    load_one = _load_foreign if is_foreign(state_dict) else _load_own
+    _load_by_instance(state.schedulers, state_dict.get("schedulers"), "scheduler", load_one)
+    _load_algorithms(state, state_dict.get("algorithms"), load_one)
+    _load_by_instance(state.callbacks, state_dict.get("callbacks"), "callback", load_one)
     if state.scaler is not None:
-        _load_by_instance([state.scaler], state_dict.get("scaler"), "gradient scaler")
+        _load_by_instance([state.scaler], state_dict.get("scaler"), "gradient scaler", load_one)
     _load_counters(state, state_dict)
     load_metrics(state.train_metrics or {}, state_dict.get("train_metrics") or {})
     saved_eval: dict[str, Any] = state_dict.get("eval_metrics") or {}
@@ -185,23 +189,35 @@ def _by_instance(items: Iterable[_Restorable]) -> dict[str, Any]:
 
 
 def _load_by_instance(
-    items: Sequence[_Restorable], saved: Mapping[str, Any] | None, kind: str
+    items: Sequence[_Restorable], saved: Mapping[str, Any] | None, kind: str, load_one: _LoadOne
 ) -> None:
     if saved is None:
         return
     for key, item in instance_keys(items):
         if key in saved:
-            _load_one(item, saved[key])
+            load_one(item, saved[key])
         elif item.state_dict():
             _warn_not_restored(f"{kind} {key!r}", saved)
 
 
-def _load_one(item: _Restorable, saved: dict[str, Any]) -> None:
+def _load_own(item: _Restorable, saved: dict[str, Any]) -> None:
     try:
         item.load_state_dict(saved)
     except Exception as error:
         error.add_note(f"while loading the checkpoint's state of {item!r}")
         raise
+
+
+def _load_foreign(item: _Restorable, saved: dict[str, Any]) -> None:
+    """Take over what MosaicML Composer kept of something, if it understands that."""
+    try:
+        item.load_state_dict(saved)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        warnings.warn(
+            f"{type(item).__name__} does not understand the state that MosaicML Composer kept of "
+            f"it ({type(error).__name__}: {error}) and starts afresh",
+            stacklevel=2,
+        )
 
 
 def _warn_not_restored(what: str, saved: Mapping[str, Any]) -> None:
@@ -218,7 +234,7 @@ def _algorithm_pairs(saved: Any) -> list[SavedAlgorithm]:
     return [(name, entries) for name, entries in cast("Sequence[SavedAlgorithm]", saved)]
 
 
-def _load_algorithms(state: State, saved: Any) -> None:
+def _load_algorithms(state: State, saved: Any, load_one: _LoadOne) -> None:
     if saved is None:
         return
     remaining = _algorithm_pairs(saved)
@@ -226,7 +242,7 @@ def _load_algorithms(state: State, saved: Any) -> None:
         name = type(algorithm).__qualname__
         index = next((i for i, pair in enumerate(remaining) if pair[0] == name), None)
         if index is not None:
-            _load_one(algorithm, dict(remaining.pop(index)[1]))
+            load_one(algorithm, dict(remaining.pop(index)[1]))
         elif algorithm.state_dict().keys() - {"repr", "arguments"}:
             _warn_not_restored(f"method {name!r}", dict(_algorithm_pairs(saved)))
 

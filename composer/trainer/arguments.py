@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TextIO, TypeVar
 
+from composer.checkpoint.retention import Retention
 from composer.core.data_spec import DataSpec, ensure_data_spec
 from composer.core.evaluator import Evaluator, ensure_evaluators
 from composer.core.logger_destination import LoggerDestination
@@ -192,6 +193,8 @@ class LoadOptions:
     progress_bar: bool
     ignore_keys: Any
     exclude_algorithms: list[str] | None
+    trust: bool
+    verify: bool = True
 
     def __post_init__(self) -> None:
         if self.object_store is not None:
@@ -203,7 +206,18 @@ class LoadOptions:
     @classmethod
     def to_resume(cls, path: str, given: Self) -> Self:
         """Return the options for the run's own checkpoint: all of it, as it was written."""
-        return cls(path, None, False, given.strict_model_weights, given.progress_bar, None, None)
+        return cls(
+            path=path,
+            object_store=None,
+            weights_only=False,
+            strict_model_weights=given.strict_model_weights,
+            progress_bar=given.progress_bar,
+            ignore_keys=None,
+            exclude_algorithms=None,
+            trust=given.trust,
+            # Found by reading all of it.
+            verify=False,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +232,8 @@ class SaveOptions:
     weights_only: bool
     ignore_keys: Any
     num_checkpoints_to_keep: int
+    retention: Retention | None
+    is_async: bool
 
     def __post_init__(self) -> None:
         if self.num_checkpoints_to_keep < -1:

@@ -178,13 +178,15 @@ def add_checkpoint_saver(state: State, options: SaveOptions) -> CheckpointSaver 
         weights_only=options.weights_only,
         ignore_keys=options.ignore_keys,
         num_checkpoints_to_keep=options.num_checkpoints_to_keep,
+        retention=options.retention,
+        save_async=options.is_async,
     )
     state.callbacks.append(saver)
     return saver
 
 
-def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tuple[str, str]:
-    """Return the folder and the name of the link to the newest checkpoint.
+def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tuple[str, str, str]:
+    """Return the folder, the name of the link to the newest checkpoint, and the name template.
 
     Raises:
         ValueError: ``autoresume`` cannot find a checkpoint again without what is missing.
@@ -197,7 +199,7 @@ def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tup
     missing = [name for name, value in needed.items() if not value]
     if saver is None or not saver.latest_filename or missing:
         raise ConfigError(f"autoresume=True needs {' and '.join(missing)}")
-    return saver.folder, saver.latest_filename
+    return saver.folder, saver.latest_filename, saver.filename
 
 
 def fixed_microbatch_size(data_spec: DataSpec, given: Any) -> int | float | None:

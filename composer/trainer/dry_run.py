@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from composer.checkpoint.save import save
+from composer.checkpoint.save_run import save_checkpoint
 from composer.core.dataset_io import generator_states, load_generator_states
 from composer.core.evaluator import Evaluator
 from composer.core.logger import Logger
@@ -87,7 +87,7 @@ def dry_run(
         eval_s = _seconds(lambda: evaluate([_one_batch_of(each) for each in evaluators]))
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "dry_run.pt")
-            save_s = _seconds(lambda: save(state, path, weights_only=weights_only))
+            save_s = _seconds(lambda: save_checkpoint(state, path, weights_only=weights_only))
             size = os.path.getsize(path) if os.path.exists(path) else 0
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
         microbatch_size = state.device_train_microbatch_size

@@ -13,8 +13,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from composer.checkpoint.load import load as load_checkpoint
-from composer.checkpoint.save import save as save_checkpoint
+from composer.checkpoint.load_run import load_checkpoint
+from composer.checkpoint.retention import Retention
+from composer.checkpoint.save_run import save_checkpoint
 from composer.core.algorithm import Algorithm
 from composer.core.callback import Callback
 from composer.core.data_spec import DataSpec, ensure_data_spec
@@ -130,6 +131,8 @@ class Trainer:
         load_ignore_keys: parts of it to leave out: glob patterns of ``/``-joined paths, or a
             function that edits the dict.
         load_exclude_algorithms: methods of the checkpoint that must not be added to this run.
+        load_trust: whether code in the checkpoint may be run, which some old files need; for files
+            of one's own only.
         save_folder: where checkpoints are written; ``None`` writes none.
         save_filename: name of a checkpoint, with placeholders.
         save_latest_filename: name of the link to the newest; ``None`` for no link.
@@ -138,6 +141,9 @@ class Trainer:
         save_weights_only: whether to save only the model's weights.
         save_ignore_keys: parts to leave out, as ``load_ignore_keys``.
         save_num_checkpoints_to_keep: how many local checkpoints to keep; -1 for all.
+        save_retention: which checkpoints to keep, where the number of the newest is not enough.
+        save_async: whether training goes on while checkpoints are written. It takes host memory of
+            the size of the state.
         save_metrics: whether checkpoints keep metric objects.
         autoresume: whether to go on from the newest checkpoint of this run, where there is one.
         parallelism_config: how the model is sharded over devices.
@@ -220,6 +226,7 @@ class Trainer:
         load_progress_bar: bool = True,
         load_ignore_keys: Filter | None = None,
         load_exclude_algorithms: list[str] | None = None,
+        load_trust: bool = False,
         save_folder: str | None = None,
         save_filename: str = "ep{epoch}-ba{batch}-rank{rank}.pt",
         save_latest_filename: str | None = "latest-rank{rank}.pt",
@@ -228,6 +235,8 @@ class Trainer:
         save_weights_only: bool = False,
         save_ignore_keys: Filter | None = None,
         save_num_checkpoints_to_keep: int = -1,
+        save_retention: Retention | None = None,
+        save_async: bool = True,
         save_metrics: bool = False,
         autoresume: bool = False,
         parallelism_config: ParallelismConfig | dict[str, Any] | None = None,
@@ -265,12 +274,14 @@ class Trainer:
             path=load_path, object_store=load_object_store, weights_only=load_weights_only,
             strict_model_weights=load_strict_model_weights, progress_bar=load_progress_bar,
             ignore_keys=load_ignore_keys, exclude_algorithms=load_exclude_algorithms,
+            trust=load_trust,
         )  # fmt: skip
         save_options = SaveOptions(
             folder=save_folder, filename=save_filename, latest_filename=save_latest_filename,
             overwrite=save_overwrite, interval=save_interval, weights_only=save_weights_only,
             ignore_keys=save_ignore_keys,
             num_checkpoints_to_keep=save_num_checkpoints_to_keep,
+            retention=save_retention, is_async=save_async,
         )  # fmt: skip
         eval_options = EvalOptions(eval_dataloader, eval_interval, eval_subset_num_batches)
         train_options = TrainDataOptions(
@@ -505,6 +516,7 @@ class Trainer:
                 "there is no save_folder: give it to the Trainer, or use save_checkpoint"
             )
         self._checkpoint_saver.save(self.state, self.logger)
+        self._checkpoint_saver.wait(self.logger)
 
     @property
     def saved_checkpoints(self) -> list[str]:
@@ -668,8 +680,8 @@ class Trainer:
 
     def _find_own_checkpoint(self, run_name: str | None) -> str | None:
         """Return this run's newest checkpoint, for ``autoresume``."""
-        folder, latest = assembly.check_autoresume(run_name, self._checkpoint_saver)
-        return find_latest(folder, latest, self.state.run_name)
+        folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
+        return find_latest(folder, latest, self.state.run_name, filename)
 
     def _load(self, options: LoadOptions, resumed_from: str | None) -> None:
         if resumed_from is not None:
@@ -677,14 +689,16 @@ class Trainer:
         if options.path is None:
             return
         rng_states = load_checkpoint(
+            options.path,
             self.state,
             self.logger,
-            options.path,
             load_weights_only=options.weights_only,
             strict_model_weights=options.strict_model_weights,
             ignore_keys=options.ignore_keys,
             exclude_algorithms=options.exclude_algorithms,
             algorithm_passes=self.engine.algorithm_passes,
+            trust=options.trust,
+            verify=options.verify,
         )
         self._position.continue_from(rng_states)
 
@@ -727,12 +741,17 @@ class Trainer:
 
     @contextlib.contextmanager
     def _loggers_kept_informed(self) -> Iterator[None]:
-        """Deliver what is logged, also after an error or Ctrl-C: what was measured is not lost."""
+        """Deliver what is logged, also after an error or Ctrl-C: what was measured is not lost.
+
+        Nor is a checkpoint that is being written.
+        """
         try:
             yield
         except BaseException:
             with contextlib.suppress(KeyboardInterrupt):
                 self.logger.interrupt()
+                if self._checkpoint_saver is not None:
+                    self._checkpoint_saver.settle()
             raise
         self.logger.flush()
 

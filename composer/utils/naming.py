@@ -16,7 +16,7 @@ __all__ = [
     "FORMAT_NAME_WITH_DIST_AND_TIME_TABLE",
     "FORMAT_NAME_WITH_DIST_TABLE",
     "TIME_COUNTERS",
-    "find_later_file",
+    "find_later_files",
     "partial_format",
 ]
 
@@ -112,13 +112,13 @@ def _placeholder(field: str, spec: str | None, conversion: str | None) -> str:
     return f"{{{field}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}}}"
 
 
-def find_later_file(
+def find_later_files(
     folder: str | os.PathLike[str],
     template: str,
     values: Mapping[str, Any],
     counters: Mapping[str, int],
-) -> str | None:
-    """Find a file that a run would only write later than now.
+) -> Iterator[str]:
+    """Find files that a run would only write later than now.
 
     Such a file comes from another run; after some more training it would be overwritten, or be
     taken for one of this run.
@@ -129,18 +129,17 @@ def find_later_file(
         values: fixed placeholders, such as the rank.
         counters: counters of now, by names of ``TIME_COUNTERS``.
 
-    Returns:
-        Path of the first such file in alphabetical order, or ``None``.
+    Yields:
+        Their paths, in alphabetical order.
     """
     if not os.path.isdir(folder):
-        return None
+        return
     pattern = re.compile(_as_pattern(template, values, counters))
     for name in sorted(os.listdir(folder)):
         match = pattern.fullmatch(name)
         found = {} if match is None else {k: int(v) for k, v in match.groupdict().items()}
         if _is_later(found, counters):
-            return os.path.join(folder, name)
-    return None
+            yield os.path.join(folder, name)
 
 
 def _as_pattern(template: str, values: Mapping[str, Any], counters: Mapping[str, int]) -> str:

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from composer.callbacks.checkpoint_saver import CheckpointSaver
-from composer.checkpoint.load import load, read_checkpoint
+from composer.checkpoint.load_run import load_checkpoint, read_checkpoint
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.logger_destination import LoggerDestination
 from composer.core.state import State
 from composer.devices.device_cpu import DeviceCPU
 from composer.errors import CheckpointError, ConfigError
+from tests.checkpoint._folders import checkpoints_in, visible_files
 
 BATCHES_PER_EPOCH = 3
 
@@ -56,12 +57,17 @@ class Run:
         saver.init(self.state, self.logger)
 
     def fit(self, stop_after: int | None = None) -> None:
+        self.saver.fit_start(self.state, self.logger)
+        self._train(stop_after)
+        self.saver.fit_end(self.state, self.logger)
+
+    def _train(self, stop_after: int | None) -> None:
         state, saver = self.state, self.saver
-        saver.fit_start(state, self.logger)
         while not state.is_training_done:
             for _ in range(state.timestamp.batch_in_epoch.value, BATCHES_PER_EPOCH):
                 state.previous_timestamp = state.timestamp
                 state.timestamp = state.timestamp.to_next_batch(samples=2)
+                saver.run_event(Event.BATCH_END, state, self.logger)
                 saver.run_event(Event.BATCH_CHECKPOINT, state, self.logger)
                 if state.timestamp.batch == stop_after:
                     return
@@ -70,11 +76,7 @@ class Run:
             saver.run_event(Event.EPOCH_CHECKPOINT, state, self.logger)
 
     def load(self, path: str) -> None:
-        load(self.state, self.logger, path)
-
-
-def files_in(folder: pathlib.Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if not path.is_symlink()}
+        load_checkpoint(path, self.state, self.logger)
 
 
 def run(folder: pathlib.Path, **kwargs: Any) -> CheckpointSaver:
@@ -85,7 +87,7 @@ def run(folder: pathlib.Path, **kwargs: Any) -> CheckpointSaver:
 
 def test_by_default_each_epoch_is_saved(tmp_path: pathlib.Path) -> None:
     saver = run(tmp_path)
-    assert files_in(tmp_path) == {"ep1-ba3-rank0.pt", "ep2-ba6-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep1-ba3-rank0.pt", "ep2-ba6-rank0.pt"}
     assert [os.path.basename(path) for path in saver.saved_checkpoints] == [
         "ep1-ba3-rank0.pt",
         "ep2-ba6-rank0.pt",
@@ -94,12 +96,12 @@ def test_by_default_each_epoch_is_saved(tmp_path: pathlib.Path) -> None:
 
 def test_after_an_epochs_last_batch_the_epoch_is_not_counted_yet(tmp_path: pathlib.Path) -> None:
     run(tmp_path, save_interval="3ba")
-    assert files_in(tmp_path) == {"ep0-ba3-rank0.pt", "ep1-ba6-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep0-ba3-rank0.pt", "ep1-ba6-rank0.pt"}
 
 
 def test_the_last_batch_is_saved_once_whatever_the_interval(tmp_path: pathlib.Path) -> None:
     run(tmp_path, save_interval="4ba")
-    assert files_in(tmp_path) == {"ep1-ba4-rank0.pt", "ep2-ba6-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep1-ba4-rank0.pt", "ep2-ba6-rank0.pt"}
 
 
 def test_an_interval_may_be_a_function(tmp_path: pathlib.Path) -> None:
@@ -107,7 +109,7 @@ def test_an_interval_may_be_a_function(tmp_path: pathlib.Path) -> None:
         return event is Event.BATCH_CHECKPOINT and state.timestamp.batch == 2
 
     run(tmp_path, save_interval=is_due)
-    assert files_in(tmp_path) == {"ep0-ba2-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep0-ba2-rank0.pt"}
 
 
 def test_names_are_filled_in(tmp_path: pathlib.Path) -> None:
@@ -115,7 +117,7 @@ def test_names_are_filled_in(tmp_path: pathlib.Path) -> None:
         tmp_path / "{run_name}", "s{sample}-e{batch_in_epoch}.pt", latest_filename="newest.pt"
     )
     Run(saver).fit()
-    assert files_in(tmp_path / "my-run") == {"s6-e0.pt", "s12-e0.pt"}
+    assert checkpoints_in(tmp_path / "my-run") == {"s6-e0.pt", "s12-e0.pt"}
     assert os.readlink(tmp_path / "my-run" / "newest.pt") == "s12-e0.pt"
 
 
@@ -132,20 +134,20 @@ def test_no_link_is_made_without_a_name(tmp_path: pathlib.Path) -> None:
 
 def test_only_the_newest_are_kept(tmp_path: pathlib.Path) -> None:
     saver = run(tmp_path, save_interval="1ba", num_checkpoints_to_keep=2)
-    assert files_in(tmp_path) == {"ep1-ba5-rank0.pt", "ep1-ba6-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep1-ba5-rank0.pt", "ep1-ba6-rank0.pt"}
     assert len(saver.saved_checkpoints) == 2
 
 
 def test_keeping_none_deletes_each_and_makes_no_link(tmp_path: pathlib.Path) -> None:
     saver = run(tmp_path, num_checkpoints_to_keep=0)
-    assert list(tmp_path.iterdir()) == []
+    assert visible_files(tmp_path) == set()
     assert saver.saved_checkpoints == []
 
 
 def test_retention_survives_resumption(tmp_path: pathlib.Path) -> None:
     options: dict[str, Any] = {"save_interval": "1ba", "num_checkpoints_to_keep": 2}
     Run(CheckpointSaver(str(tmp_path), **options)).fit(stop_after=4)
-    assert files_in(tmp_path) == {"ep0-ba3-rank0.pt", "ep1-ba4-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep0-ba3-rank0.pt", "ep1-ba4-rank0.pt"}
     resumed = Run(CheckpointSaver(str(tmp_path), **options))
     resumed.load(str(tmp_path / "latest-rank0.pt"))
     assert [os.path.basename(path) for path in resumed.saver.saved_checkpoints] == [
@@ -153,7 +155,7 @@ def test_retention_survives_resumption(tmp_path: pathlib.Path) -> None:
         "ep1-ba4-rank0.pt",
     ]
     resumed.fit()
-    assert files_in(tmp_path) == {"ep1-ba5-rank0.pt", "ep1-ba6-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep1-ba5-rank0.pt", "ep1-ba6-rank0.pt"}
 
 
 def test_checkpoints_of_the_run_one_starts_from_are_not_deleted(tmp_path: pathlib.Path) -> None:
@@ -163,8 +165,8 @@ def test_checkpoints_of_the_run_one_starts_from_are_not_deleted(tmp_path: pathli
     )
     second.load(str(tmp_path / "a" / "latest-rank0.pt"))
     second.fit()
-    assert len(files_in(tmp_path / "a")) == 3
-    assert files_in(tmp_path / "b") == {"ep1-ba6-rank0.pt"}
+    assert len(checkpoints_in(tmp_path / "a")) == 3
+    assert checkpoints_in(tmp_path / "b") == {"ep1-ba6-rank0.pt"}
 
 
 def test_a_folder_with_later_checkpoints_is_refused(tmp_path: pathlib.Path) -> None:
@@ -180,7 +182,7 @@ def test_a_resumed_run_may_write_on_in_its_folder(tmp_path: pathlib.Path) -> Non
     resumed = Run(CheckpointSaver(str(tmp_path), save_interval="1ba"))
     resumed.load(str(tmp_path / "latest-rank0.pt"))
     resumed.fit()
-    assert len(files_in(tmp_path)) == 6
+    assert len(checkpoints_in(tmp_path)) == 6
 
 
 def test_a_failed_save_is_not_listed_and_deletes_nothing(
@@ -196,7 +198,7 @@ def test_a_failed_save_is_not_listed_and_deletes_nothing(
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="No space left"):
         run.fit()
-    assert files_in(tmp_path) == {"ep0-ba1-rank0.pt"}
+    assert checkpoints_in(tmp_path) == {"ep0-ba1-rank0.pt"}
     assert os.readlink(tmp_path / "latest-rank0.pt") == "ep0-ba1-rank0.pt"
     assert saver.saved_checkpoints == [str(tmp_path / "ep0-ba1-rank0.pt")]
 
@@ -222,14 +224,14 @@ def test_destinations_that_keep_files_get_checkpoint_and_name(tmp_path: pathlib.
     }
     named = destination.contents["my-run/checkpoints/latest-rank0.pt.symlink"].decode()
     assert named == "my-run/checkpoints/ep2-ba6-rank0.pt"
-    assert files_in(tmp_path) == set()
+    assert checkpoints_in(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
         ("folder", "s3://bucket/run"),
-        ("filename", "ep{epoch}.tar.gz"),
+        ("filename", "ep{epoch}.tar.zst"),
         ("save_interval", "soon"),
         ("num_checkpoints_to_keep", -2),
         ("num_concurrent_uploads", 0),

@@ -13,15 +13,26 @@ import pytest
 import torch
 from torch.torch_version import TorchVersion
 
-from composer.checkpoint.monolith import as_plain, read, write
+from composer.checkpoint.commit import PendingCheckpoint
+from composer.checkpoint.container import write_file
+from composer.checkpoint.manifest import Manifests, Record
+from composer.checkpoint.monolith import find_damage, own_tensors, read
+from composer.checkpoint.plain import as_plain
 from composer.core.precision import Precision
 from composer.errors import (
     CheckpointError,
     CheckpointNotFoundError,
-    ConfigError,
     CorruptCheckpointError,
     UntrustedCheckpointError,
 )
+from tests.checkpoint._folders import checkpoints_in
+
+
+def write(contents: dict[str, Any], path: str) -> None:
+    folder, name = os.path.split(path)
+    with PendingCheckpoint(folder, name) as pending:
+        write_file(as_plain(contents), pending, name)
+        pending.commit(Record("", ()), Manifests(folder))
 
 
 class Dangerous:
@@ -84,15 +95,62 @@ def test_what_would_need_code_is_not_written_and_its_place_is_named(
 ) -> None:
     with pytest.raises(CheckpointError, match="state/callbacks/Mine"):
         write({"state": {"callbacks": {"Mine": thing}}}, str(tmp_path / "file.pt"))
-    assert list(tmp_path.iterdir()) == []
+    assert checkpoints_in(tmp_path) == set()
 
 
 def test_a_file_that_runs_code_is_refused_and_the_entry_named(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "file.pt")
     torch.save({"state": Dangerous()}, path)
-    with pytest.raises(UntrustedCheckpointError, match="setattr"):
+    with pytest.raises(UntrustedCheckpointError, match=r"'state' \(builtins\.setattr\)"):
         read(path)
     assert not Dangerous.ran
+
+
+def test_the_place_of_what_needs_code_is_found_deep_inside(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "file.pt")
+    contents = {
+        "state": {
+            "model": OrderedDict(weight=torch.zeros(2)),
+            "callbacks": {"Mine": {"list": [1, pathlib.PurePosixPath("x")], "time": Dangerous}},
+            "versions": torch.__version__,
+        },
+        "rng": [np.random.get_state()],
+    }
+    torch.save(contents, path)
+    with pytest.raises(UntrustedCheckpointError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "'state/callbacks/Mine/list/1' (pathlib.PurePosixPath)" in message
+    assert "'state/callbacks/Mine/time'" in message
+    assert "rng" not in message
+    assert "trust=True" in message
+
+
+def test_a_trusted_file_is_read_whole(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "file.pt")
+    torch.save({"state": {"folder": pathlib.PurePosixPath("x")}}, path)
+    assert read(path, trust=True) == {"state": {"folder": pathlib.PurePosixPath("x")}}
+
+
+def test_tensors_read_from_a_file_can_outlive_it(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file.pt"
+    weight = torch.randn(100)
+    torch.save({"a": weight, "b": [weight], "c": OrderedDict(d=weight[:3])}, path)
+    found = own_tensors(read(str(path)))
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(found["a"], weight)
+    assert found["b"][0] is found["a"]
+    assert torch.equal(found["c"]["d"], weight[:3])
+
+
+def test_a_flipped_byte_is_found_by_the_checksums_in_a_file(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file.pt"
+    torch.save({"state": {"model": {"weight": torch.ones(1000)}}}, path)
+    assert find_damage(str(path)) is None
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x00\x00\x80\x3f" * 20) + 40] ^= 1
+    path.write_bytes(content)
+    assert "checksum" in str(find_damage(str(path)))
 
 
 def test_types_in_files_of_mosaicml_composer_are_read(tmp_path: pathlib.Path) -> None:
@@ -132,31 +190,6 @@ def test_a_file_of_something_else_is_called_damaged(tmp_path: pathlib.Path) -> N
     torch.save([1, 2], path)
     with pytest.raises(CorruptCheckpointError, match="holds a list"):
         read(str(path))
-
-
-@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "a.pt.zst", "a.pt.GZ"])
-def test_archives_and_compressed_files_are_refused_with_what_is_supported(
-    tmp_path: pathlib.Path, name: str
-) -> None:
-    with pytest.raises(ConfigError, match=r"'\.pt'"):
-        write({}, str(tmp_path / name))
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = str(tmp_path / "file.pt")
-    write({"a": 1}, path)
-
-    def fail(contents: Any, file: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="No space left"):
-        write({"a": 2}, path)
-    assert os.listdir(tmp_path) == ["file.pt"]
-    assert read(path) == {"a": 1}
 
 
 def test_nothing_is_copied_where_nothing_changes() -> None:

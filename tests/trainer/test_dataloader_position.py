@@ -20,7 +20,7 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from composer.checkpoint.monolith import as_plain
+from composer.checkpoint.plain import as_plain
 from composer.core.dataset_io import dataset_state_to_dict, load_dataset_state
 from composer.core.evaluator import Evaluator
 from composer.core.seeded_dataset import SeededDataset

@@ -13,7 +13,7 @@ from composer.algorithms.ema import EMA
 from composer.core.callback import Callback
 from composer.core.logger import Logger
 from composer.core.state import State
-from composer.errors import CheckpointNotFoundError
+from composer.errors import CorruptCheckpointError
 from composer.models.tasks.classification import ComposerClassifier
 from composer.optim.curves import CosineAnnealingScheduler
 from composer.optim.decoupled_weight_decay import DecoupledAdamW, DecoupledSGDW
@@ -231,14 +231,16 @@ def test_autoresume_wins_over_load_path(tmp_path: pathlib.Path) -> None:
     trainer.close()
 
 
-def test_the_newest_checkpoint_is_found_by_its_link(tmp_path: pathlib.Path) -> None:
+def test_without_manifests_the_newest_checkpoint_is_found_by_its_link(
+    tmp_path: pathlib.Path,
+) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     name = "latest-rank{rank}.pt"
     assert find_latest(str(tmp_path / "{run_name}"), name, "run") is None
     (folder / "latest-rank0.pt").symlink_to("ep1-ba1-rank0.pt")
-    with pytest.raises(CheckpointNotFoundError, match="gone"):
+    with pytest.raises(CorruptCheckpointError, match="gone"):
         find_latest(str(tmp_path / "{run_name}"), name, "run")
-    (folder / "ep1-ba1-rank0.pt").write_bytes(b"")
+    torch.save({"state": {}}, folder / "ep1-ba1-rank0.pt")
     found = find_latest(str(tmp_path / "{run_name}"), name, "run")
-    assert found == str(folder / "latest-rank0.pt")
+    assert found == str(folder / "ep1-ba1-rank0.pt")

@@ -8,7 +8,7 @@ from composer.utils.naming import (
     FORMAT_NAME_WITH_DIST_AND_TIME_TABLE,
     FORMAT_NAME_WITH_DIST_TABLE,
     TIME_COUNTERS,
-    find_later_file,
+    find_later_files,
     partial_format,
 )
 
@@ -65,7 +65,7 @@ class TestLaterFiles:
         return {**dict.fromkeys(TIME_COUNTERS, 0), "epoch": 2, "batch": 20}
 
     def find(self, folder, now, template=None):
-        found = find_later_file(folder, template or self.template, {"rank": 0}, now)
+        found = next(find_later_files(folder, template or self.template, {"rank": 0}, now), None)
         return None if found is None else found.rpartition("/")[2]
 
     @pytest.mark.parametrize("name", ["ep3-ba20-rank0.pt", "ep2-ba21-rank0.pt"])

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from composer.checkpoint.load import load, read_checkpoint
-from composer.checkpoint.save import save
+from composer.checkpoint.load_run import load_checkpoint, read_checkpoint
+from composer.checkpoint.save_run import save_checkpoint
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.core.weight_view import set_weight_view
@@ -37,7 +37,7 @@ def train(state: State) -> State:
 
 
 def read_into(state: State, path: Any, **kwargs: Any) -> Any:
-    return load(state, Logger(state), str(path), **kwargs)
+    return load_checkpoint(str(path), state, Logger(state), **kwargs)
 
 
 def same_weights(one: State, other: State) -> bool:
@@ -47,7 +47,9 @@ def same_weights(one: State, other: State) -> bool:
 
 @pytest.fixture
 def path(tmp_path: pathlib.Path) -> str:
-    found = save(train(make_state()), str(tmp_path / "{run_name}/ep{epoch}-ba{batch}-rank{rank}"))
+    found = save_checkpoint(
+        train(make_state()), str(tmp_path / "{run_name}/ep{epoch}-ba{batch}-rank{rank}")
+    )
     assert found == str(tmp_path / "run/ep0-ba1-rank0")
     return found
 
@@ -74,7 +76,7 @@ def test_durations_come_back_exactly(tmp_path: pathlib.Path) -> None:
     duration = datetime.timedelta(days=3, seconds=7, microseconds=123457)
     state.timestamp = state.timestamp.to_next_batch(duration=duration)
     other = make_state()
-    read_into(other, save(state, str(tmp_path / "file.pt")))
+    read_into(other, save_checkpoint(state, str(tmp_path / "file.pt")))
     assert other.timestamp == state.timestamp
 
 
@@ -86,7 +88,7 @@ def test_names_in_a_path_to_load_are_filled_in(path: str, tmp_path: pathlib.Path
 
 def test_weights_only_files_hold_weights_and_facts(tmp_path: pathlib.Path) -> None:
     state = train(make_state())
-    path = save(state, str(tmp_path / "weights.pt"), weights_only=True)
+    path = save_checkpoint(state, str(tmp_path / "weights.pt"), weights_only=True)
     contents = read_checkpoint(str(path))
     assert set(contents) == {"state"}
     assert set(contents["state"]) == {"model", "integrations", "metadata"}
@@ -130,7 +132,9 @@ def test_ignored_optimizers_start_afresh(path: str) -> None:
 
 
 def test_parts_can_be_left_out_when_saving(tmp_path: pathlib.Path) -> None:
-    path = save(train(make_state()), str(tmp_path / "file.pt"), ignore_keys=["state/optimizers"])
+    path = save_checkpoint(
+        train(make_state()), str(tmp_path / "file.pt"), ignore_keys=["state/optimizers"]
+    )
     assert "optimizers" not in read_checkpoint(str(path))["state"]
 
 
@@ -160,7 +164,7 @@ def test_the_weight_views_weights_are_saved_and_training_keeps_its_own(
 ) -> None:
     state = make_state()
     set_weight_view(state, Average())
-    path = save(state, str(tmp_path / "file.pt"))
+    path = save_checkpoint(state, str(tmp_path / "file.pt"))
     model = read_checkpoint(str(path))["state"]["model"]
     assert all(not weight.any() for weight in model.values())
     assert same_weights(state, make_state())
@@ -190,7 +194,7 @@ def test_addresses_are_refused_with_what_to_do(address: str) -> None:
     with pytest.raises(ConfigError, match="local"):
         read_into(make_state(), address)
     with pytest.raises(ConfigError, match="local"):
-        save(make_state(), address)
+        save_checkpoint(make_state(), address)
 
 
 def accept(path: str) -> bool:

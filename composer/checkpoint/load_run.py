@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-from composer.checkpoint import monolith
+import torch
+
+from composer.checkpoint.container import read_file
+from composer.checkpoint.foreign import to_todays_layout
 from composer.checkpoint.latest import find_file
 from composer.checkpoint.layout import (
     DATA_KEY,
@@ -15,7 +19,10 @@ from composer.checkpoint.layout import (
     STATE_KEY,
     check_is_local,
     fill_for_loading,
+    split_path,
 )
+from composer.checkpoint.manifest import Manifests, find_defect
+from composer.checkpoint.monolith import own_tensors
 from composer.checkpoint.remap import IgnoreKeys, leave_out
 from composer.core.logger import Logger
 from composer.core.passes import AlgorithmPass
@@ -26,35 +33,45 @@ from composer.env import CHECKPOINT_VALIDATION_FUNCTION
 from composer.errors import CheckpointError, ConfigError, CorruptCheckpointError, DistributedError
 from composer.utils.import_helpers import import_object
 
-__all__ = ["load", "read_checkpoint"]
+__all__ = ["load_checkpoint", "read_checkpoint", "safe_torch_load"]
 
 log = logging.getLogger(__name__)
 
 
-def load(
+def load_checkpoint(
+    path: str,
     state: State,
     logger: Logger,
-    path: str,
-    *,
+    object_store: Any = None,
     load_weights_only: bool = False,
     strict_model_weights: bool = True,
+    progress_bar: bool = True,
     ignore_keys: IgnoreKeys = None,
     exclude_algorithms: Sequence[str] | None = None,
     algorithm_passes: Sequence[AlgorithmPass] | None = None,
+    *,
+    trust: bool = False,
+    verify: bool = True,
 ) -> list[dict[str, Any]] | None:
     """Read a checkpoint into a run; all ranks must call this.
 
+    Files written by MosaicML Composer are read as well.
+
     Args:
+        path: the file, or a link to it; ``{run_name}`` is filled in and ``{rank}`` is 0.
         state: the run's state, with model, optimizers, methods and callbacks there.
         logger: the run's logger.
-        path: the file, or a link to it; ``{run_name}`` is filled in and ``{rank}`` is 0.
+        object_store: where the file is, if not here.
         load_weights_only: take over the model's weights and nothing else.
         strict_model_weights: whether the model must have exactly the saved weights, apart from
             those that ``ignore_keys`` leaves out.
+        progress_bar: whether to show progress while fetching the file.
         ignore_keys: what to leave out; see :func:`composer.checkpoint.remap.leave_out`.
         exclude_algorithms: names of methods that are not to be made from the checkpoint although
             it requires them.
         algorithm_passes: the passes that order methods.
+        trust: whether code from the file may be run; for old files of one's own only.
+        verify: whether to compare the file with the hash in its manifest.
 
     Returns:
         The random states, one mapping per rank, for
@@ -64,19 +81,25 @@ def load(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or the run's methods have acted in another order.
-        RuntimeError: the file does not fit the run, or holds what is never read.
+        RuntimeError: the file does not fit the run, or holds what is only read with trust.
     """
-    contents = read_checkpoint(path, state.run_name)
+    if object_store is not None:
+        raise ConfigError("object_store is not supported yet: download the file and load that")
+    del progress_bar
+    contents = _read(path, state.run_name, trust=trust, verify=verify)
     before = _model_names(contents)
     contents = leave_out(contents, ignore_keys, "load_ignore_keys")
     saved: dict[str, Any] = dict(contents.get(STATE_KEY, {}))
     _fill_ignored_weights(state, saved, before)
+    # Weights are copied into the model; everything else is taken over as it is, so it must not go
+    # on living in the file.
+    saved = {key: item if key == "model" else own_tensors(item) for key, item in saved.items()}
     options = (logger, strict_model_weights, exclude_algorithms, algorithm_passes)
     rng_states: list[dict[str, Any]] | None = None
     if load_weights_only:
         load_model_state(state, saved, *options)
     else:
-        rng_states = _choose_random_states(contents, saved)
+        rng_states = own_tensors(_choose_random_states(contents, saved))
         if "timestamp" not in saved and ignore_keys is None:
             log.warning("%s holds weights only: training starts from batch 0", path)
         state.load_state_dict(saved, logger, strict_model_weights, *_as_lists(options[2:]))
@@ -89,23 +112,90 @@ def load(
     return rng_states
 
 
-def read_checkpoint(path: str, run_name: str = "") -> dict[str, Any]:
+def read_checkpoint(
+    path: str, run_name: str = "", *, trust: bool = False, verify: bool = True
+) -> dict[str, Any]:
     """Read the contents of a checkpoint without a run.
 
     Args:
         path: the file, or a link to it.
         run_name: fills ``{run_name}`` in the path.
+        trust: whether code from the file may be run; for old files of one's own only.
+        verify: whether to compare the file with the hash in its manifest.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or no checkpoint.
+        RuntimeError: the file holds what is only read with trust.
     """
+    return own_tensors(_read(path, run_name, trust=trust, verify=verify))
+
+
+def safe_torch_load(
+    composer_states_filepath: str,
+    map_location: str = "cpu",
+    load_monolith_rank0_only: bool = False,
+) -> dict[str, Any]:
+    """Read a file of ``torch.save`` without running code from it.
+
+    Args:
+        composer_states_filepath: the file.
+        map_location: the device its tensors are put on.
+        load_monolith_rank0_only: whether ranks other than 0 get an empty dict and read nothing.
+
+    Raises:
+        RuntimeError: the file holds what cannot be read without running code.
+    """
+    if load_monolith_rank0_only and comm.get_global_rank() != 0:
+        return {}
+    contents = own_tensors(read_file(composer_states_filepath))
+    return contents if map_location == "cpu" else _on_device(contents, map_location)
+
+
+def _on_device(value: Any, device: str) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {k: _on_device(v, device) for k, v in cast("dict[Any, Any]", value).items()}
+    if type(value) in (list, tuple):
+        return type(value)(_on_device(item, device) for item in value)
+    return value
+
+
+def _read(path: str, run_name: str, *, trust: bool, verify: bool) -> dict[str, Any]:
     check_is_local(path, "load_path")
     found = find_file(fill_for_loading(path, run_name))
     _validate(found)
-    contents = monolith.read(found)
+    contents = _read_verified(found, trust) if verify else read_file(found, trust=trust)
     if not isinstance(contents.get(STATE_KEY), dict):
         raise CorruptCheckpointError(
             f"{found!r} is no checkpoint of a run: it has no {STATE_KEY!r}, only "
             f"{sorted(map(str, contents))[:10]}. Load plain weights with model.load_state_dict."
         )
+    return to_todays_layout(contents)
+
+
+def _read_verified(path: str, trust: bool) -> dict[str, Any]:
+    """Read a file while another thread computes its hash."""
+    folder, name = split_path(path)
+    record = Manifests(folder).read(name)
+    if record is None:
+        return read_file(path, trust=trust)
+    _refuse(find_defect(folder, record, with_content=False), path)
+    with ThreadPoolExecutor(1) as pool:
+        defect = pool.submit(find_defect, folder, record)
+        try:
+            contents = read_file(path, trust=trust)
+        except CorruptCheckpointError:
+            _refuse(defect.result(), path)
+            raise
+        _refuse(defect.result(), path)
     return contents
+
+
+def _refuse(defect: str | None, path: str) -> None:
+    if defect is not None:
+        raise CorruptCheckpointError(f"{path!r} is damaged: {defect}. Use an older checkpoint.")
 
 
 def _validate(path: str) -> None:
