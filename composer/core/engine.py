@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from time import perf_counter_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,10 @@ _NEEDS_NO_DATALOADER = frozenset(
         Event.EVAL_STANDALONE_START,
         Event.EVAL_STANDALONE_END,
     }
+)
+# What happens on these is saving, not watching.
+_CHECKPOINT_EVENTS = frozenset(
+    {Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT, Event.ITERATION_CHECKPOINT}
 )
 _NEEDS_NO_DURATION = frozenset({Event.INIT, Event.BEFORE_LOAD, Event.AFTER_LOAD})
 _NO_SPAN = nullcontext()
@@ -234,6 +239,7 @@ class Engine:
     def _run_callbacks(self, event: Event, listeners: _Listeners) -> None:
         state, logger = self.state, self.logger
         is_traced = state.profiler is not None
+        began, before = perf_counter_ns(), logger.watching_ns
         for callback, function in listeners.calls:
             try:
                 if not is_traced:
@@ -244,6 +250,9 @@ class Engine:
             except Exception as error:
                 self._blame(error, callback, event)
                 raise
+        if event not in _CHECKPOINT_EVENTS:
+            # Not added to: what callbacks log has been counted on its own already.
+            logger.watching_ns = before + perf_counter_ns() - began
 
     def _span(self, plugin: object, event: Event) -> AbstractContextManager[object]:
         tracer = self.state.profiler

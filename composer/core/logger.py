@@ -12,6 +12,7 @@ from __future__ import annotations
 import pathlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -92,10 +93,12 @@ class _Copy:
     def is_done(self) -> bool:
         return self._event is None or self._event.query()
 
-    def finish(self) -> list[_Step]:
-        """Wait for the copy, put the numbers in their places and return the steps."""
+    def wait(self) -> None:
         if self._event is not None:
             self._event.synchronize()
+
+    def finish(self) -> list[_Step]:
+        """Put the numbers of a copy that is done in their places and return the steps."""
         if self._host is not None:
             for (metrics, name), value in zip(self._places, self._host.tolist(), strict=True):
                 metrics[name] = value
@@ -108,6 +111,11 @@ class Logger:
     Args:
         state: the run's state; its batch count is the default step.
         destinations: where logged values go.
+
+    Attributes:
+        watching_ns: time spent watching so far, in nanoseconds: in callbacks and destinations, and
+            delivering what is logged.
+        device_wait_ns: time spent waiting for values that the device had not computed.
     """
 
     def __init__(
@@ -119,6 +127,8 @@ class Logger:
         self._state = state
         self._steps: list[_Step] = []
         self._reads: list[_Step] = []
+        self.watching_ns = 0
+        self.device_wait_ns = 0
         self._copies: deque[_Copy] = deque()
         self._metric_sinks = [d.log_metrics for d in self.destinations if _takes(d, "log_metrics")]
         # Whether anybody takes them: if not, computing values only to log them is a waste.
@@ -137,6 +147,7 @@ class Logger:
         """
         if not self._metric_sinks:
             return
+        began = perf_counter_ns()
         if step is None:
             step = self._state.timestamp.batch.value
         steps = self._steps
@@ -151,6 +162,7 @@ class Logger:
             steps.append(current)
         for name, value in metrics.items():
             current.add(name, value)
+        self.watching_ns += perf_counter_ns() - began
 
     def read(self, values: Mapping[str, Any], reader: Callable[[dict[str, Any]], None]) -> None:
         """Let a callback know values of the device without waiting for them.
@@ -174,17 +186,27 @@ class Logger:
             wait: whether to wait for values that the device has not computed yet. The training
                 loop does not; whoever needs destinations to be complete does.
         """
+        began, before, waited = perf_counter_ns(), self.watching_ns, self.device_wait_ns
         if self._steps or self._reads:
             steps, self._steps, self._reads = self._steps + self._reads, [], []
             self._copies.append(_Copy(steps))
         copies = self._copies
         while copies and (wait or len(copies) > _MAX_IN_FLIGHT or copies[0].is_done):
-            for step in copies.popleft().finish():
-                if step.reader is not None:
-                    step.reader(step.metrics)
-                    continue
-                for log_metrics in self._metric_sinks:
-                    log_metrics(step.metrics, step.step)
+            self._deliver(copies.popleft())
+        # Not added to: what sinks and readers log in there has been counted on its own already.
+        self.watching_ns = before + perf_counter_ns() - began - (self.device_wait_ns - waited)
+
+    def _deliver(self, copy: _Copy) -> None:
+        if not copy.is_done:
+            began = perf_counter_ns()
+            copy.wait()
+            self.device_wait_ns += perf_counter_ns() - began
+        for step in copy.finish():
+            if step.reader is not None:
+                step.reader(step.metrics)
+                continue
+            for log_metrics in self._metric_sinks:
+                log_metrics(step.metrics, step.step)
 
     def interrupt(self) -> None:
         """Deliver what was logged, and tell the destinations that an error or Ctrl-C ended it."""
