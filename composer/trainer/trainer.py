@@ -51,6 +51,7 @@ from composer.trainer.arguments import (
 )
 from composer.trainer.assembly import OptimizersInput
 from composer.trainer.batch_source import BatchSource
+from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.dry_run import DryRunReport, dry_run, everything_put_back
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.explain import Composition
@@ -58,7 +59,7 @@ from composer.trainer.gradient_check import GradientCheck, check_gradients
 from composer.trainer.precision_policy import PrecisionPolicy, convert_to_float8, make_scaler
 from composer.trainer.predict_loop import PredictLoop
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition, find_latest
+from composer.trainer.resume import find_latest
 from composer.trainer.run_name import make_run_name
 from composer.trainer.schedule import (
     SchedulersInput,
@@ -93,8 +94,8 @@ class Trainer:
             arguments. It may be given to :meth:`fit` instead.
         train_dataloader_label: the loader's name in metrics.
         train_subset_num_batches: batches per epoch; -1 for all.
-        spin_dataloaders: whether resuming replays data that cannot be sought, so that the order
-            of samples goes on as it would have.
+        spin_dataloaders: whether resuming in the middle of an epoch may read batches again where
+            data cannot be sought; a warning then says why. Without it that is refused.
         max_duration: when to stop: ``'10ep'``, ``'500ba'``, ``'1e6sp'``, ``'1e9tok'``; a bare
             number counts epochs.
         algorithms: the methods.
