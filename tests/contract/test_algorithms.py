@@ -250,5 +250,3 @@ def host_reads(methods: Case | list[Algorithm], workload: Workload) -> int:
 @all_cases
 def test_it_reads_nothing_back_from_the_device(case: Case) -> None:
     assert host_reads(case, case.workload) <= host_reads([], case.workload)
-
-
