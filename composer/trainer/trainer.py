@@ -326,6 +326,7 @@ class Trainer:
         self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
         self._interruption = Interruption()
+        load_options = self._choose_checkpoint(load_options, autoresume, run_name)
 
         # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them, and
         # even put another model in the place of `model`.
@@ -347,8 +348,7 @@ class Trainer:
         # 6. The checkpoint.
         self._position = DataloaderPosition(spin_dataloaders)
         self.engine.run_event(Event.BEFORE_LOAD)
-        resumed_from = self._find_own_checkpoint(run_name) if autoresume else None
-        self._load(load_options, resumed_from)
+        self._load(load_options)
         self.engine.run_event(Event.AFTER_LOAD)
         reproducibility.seed_all(self.state.seed)
 
@@ -683,14 +683,19 @@ class Trainer:
             self._schedules = Schedules(compiled, self._steps_every_batch)
         return self._schedules
 
-    def _find_own_checkpoint(self, run_name: str | None) -> str | None:
-        """Return this run's newest checkpoint, for ``autoresume``."""
-        folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
-        return find_latest(folder, latest, self.state.run_name, filename)
+    def _choose_checkpoint(
+        self, options: LoadOptions, autoresume: bool, run_name: str | None
+    ) -> LoadOptions:
+        """Return what to load: with ``autoresume``, this run's newest checkpoint if it has one."""
+        if autoresume:
+            folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
+            resumed_from = find_latest(folder, latest, self.state.run_name, filename)
+            if resumed_from is not None:
+                options = LoadOptions.to_resume(resumed_from, options)
+        self.state.load_path = options.path
+        return options
 
-    def _load(self, options: LoadOptions, resumed_from: str | None) -> None:
-        if resumed_from is not None:
-            options = LoadOptions.to_resume(resumed_from, options)
+    def _load(self, options: LoadOptions) -> None:
         if options.path is None:
             return
         rng_states = load_checkpoint(
