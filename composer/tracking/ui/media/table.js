@@ -1,8 +1,9 @@
 // A logged table: any number of rows, pictures in cells, sorted, filtered, compared with another run's.
-import { html, useMemo, useState } from "../lib/html.js";
+import { html, useMemo } from "../lib/html.js";
 import { fileAddress, readFile } from "../api.js";
 import { useAnswer } from "../data.js";
 import { VirtualRows } from "../parts/virtual.js";
+import { setQuery } from "../state.js";
 import { Icon } from "../parts/icon.js";
 import { cellText, joinTables, readTable, rowDiffers, selectRows } from "../lib/tables.js";
 import { download, toCsv } from "../lib/csv.js";
@@ -15,11 +16,12 @@ const PICTURE_ROW = 68;
 const LEAST_WIDTH = 120;
 
 // `sources` are {where, value, label}: one table, or two that may be compared.
-export function Tables({ sources: given, name }) {
+// How it is filtered, sorted and compared stands in the address under the key's name.
+export function Tables({ sources: given, name, query }) {
   const sources = given.map((source) => ({ ...source, ...tablePlace(source) }));
   const { value: files, error } = useAnswer(() => Promise.all(sources.map(({ where, path }) => readFile(where, path).then(readTable))), sources.map(({ where, path }) => `${where.run} ${where.artifact} ${path}`).join());
-  const [by, setBy] = useState("");
-  const [onlyDifferent, setOnlyDifferent] = useState(false);
+  const [by, setBy] = useKept(query, `by ${name}`);
+  const [onlyDifferent, setOnlyDifferent] = useKept(query, `differ ${name}`);
   const shared = files?.length === 2 ? files[0].columns.filter((column) => files[1].columns.includes(column)) : [];
   const joined = useMemo(() => {
     if (!by || files?.length !== 2) return null;
@@ -29,10 +31,12 @@ export function Tables({ sources: given, name }) {
   if (error) return html`<p class="error">${error.message}</p>`;
   if (!files) return html`<div class="empty" aria-busy="true" />`;
   return html`${shared.length > 0 && html`<div class="toolbar"><label class="field">Compare by <select onChange=${(event) => setBy(event.target.value)}><option value="">nothing</option>${shared.map((column) => html`<option key=${column} value=${column} selected=${column === by}>${column}</option>`)}</select></label>
-      ${joined && html`<button type="button" class="button toggle" aria-pressed=${String(onlyDifferent)} onClick=${() => setOnlyDifferent(!onlyDifferent)}>Only what differs</button>`}</div>`}
-    ${joined ? html`<${Table} table=${joined} name=${name} wheres=${(column) => sources[column === 0 ? 0 : (column - 1) % 2].where} isJoined />`
-    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}<${Table} table=${table} name=${name} wheres=${() => sources[i].where} /></div>`)}`;
+      ${joined && html`<button type="button" class="button toggle" aria-pressed=${String(Boolean(onlyDifferent))} onClick=${() => setOnlyDifferent(onlyDifferent ? "" : "1")}>Only what differs</button>`}</div>`}
+    ${joined ? html`<${Table} table=${joined} name=${name} query=${query} wheres=${(column) => sources[column === 0 ? 0 : (column - 1) % 2].where} isJoined />`
+    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
 }
+
+const useKept = (query, key) => [query.get(key), (value) => setQuery({ [key]: value }, { replace: true })];
 
 // The table itself is in an artifact, with the pictures of its cells; the run has only its text.
 function tablePlace({ where, value }) {
@@ -40,9 +44,9 @@ function tablePlace({ where, value }) {
   return found ? { where: { ...where, artifact: found[1] }, path: found[2] } : { where, path: value.path };
 }
 
-function Table({ table, name, wheres, isJoined }) {
-  const [filter, setFilter] = useState("");
-  const [order, setOrder] = useState("");
+function Table({ table, name, query, wheres, isJoined }) {
+  const [filter, setFilter] = useKept(query, `rows ${name}`);
+  const [order, setOrder] = useKept(query, `order ${name}`);
   const { rows, error } = useMemo(() => {
     try { return { rows: selectRows(table, filter, order), error: null }; } catch (problem) { return { rows: selectRows(table, "", order), error: problem.message }; }
   }, [table, filter, order]);

@@ -8,6 +8,7 @@ import { ChartsPage } from "./charts.js";
 import { RunsPage } from "./runs.js";
 import { ComparePage } from "./compare.js";
 import { CostPage } from "./cost.js";
+import { ExplorePage } from "./explore.js";
 import { MediaPage } from "./media.js";
 import { Views } from "../parts/views.js";
 
@@ -15,6 +16,7 @@ const TABS = [
   ["", "Charts", ChartsPage],
   ["table", "Runs", RunsPage],
   ["cost", "Cost", CostPage],
+  ["explore", "Explore", ExplorePage],
   ["compare", "Compare", ComparePage],
   ["media", "Media", MediaPage],
   ["artifacts", "Artifacts", ArtifactsPage],
