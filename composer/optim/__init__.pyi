@@ -15,6 +15,8 @@ from composer.optim.parameter_split import ParameterSplit as ParameterSplit
 from composer.optim.parameter_split import split_parameters as split_parameters
 from composer.optim.scale_schedule import scale_pytorch_scheduler as scale_pytorch_scheduler
 from composer.optim.schedule import ComposerScheduler as ComposerScheduler
+from composer.optim.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
+from composer.optim.schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from composer.optim.scheduler import CompiledScheduler as CompiledScheduler
 from composer.optim.scheduler import compile_composer_scheduler as compile_composer_scheduler
 from composer.optim.warmup import ConstantWithWarmupScheduler as ConstantWithWarmupScheduler
