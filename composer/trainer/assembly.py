@@ -35,12 +35,12 @@ from composer.optim.decoupled_weight_decay import DecoupledSGDW
 from composer.trainer.arguments import LoggingOptions, SaveOptions
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
+from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.fit_loop import FitLoop
 from composer.trainer.gradients import GradientPass
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition
 from composer.trainer.schedule import Schedules
 from composer.trainer.train_metrics import TrainMetrics
 from composer.trainer.train_step import TrainStep
