@@ -2,6 +2,7 @@ from composer.callbacks.activation_monitor import ActivationMonitor as Activatio
 from composer.callbacks.checkpoint_saver import CheckpointSaver as CheckpointSaver
 from composer.callbacks.early_stopper import EarlyStopper as EarlyStopper
 from composer.callbacks.free_outputs import FreeOutputs as FreeOutputs
+from composer.callbacks.generate import Generate as Generate
 from composer.callbacks.image_visualizer import ImageVisualizer as ImageVisualizer
 from composer.callbacks.lr_monitor import LRMonitor as LRMonitor
 from composer.callbacks.memory_monitor import MemoryMonitor as MemoryMonitor
