@@ -15,7 +15,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from composer.errors import ConfigError, StateError, StorageTransientError, UploadError
+from composer.errors import (
+    ConfigError,
+    ObjectExistsError,
+    StateError,
+    StorageTransientError,
+    UploadError,
+)
 from composer.storage.files import shown_progress
 from composer.storage.object_store import ObjectStore, check_name
 from composer.storage.queue import WaitingFiles, place_for
@@ -148,6 +154,7 @@ class Uploader:
 
         Raises:
             UploadError: it has; the message names the files, the reasons and what to do.
+            FileExistsError: the object exists and may not be replaced.
         """
         failed = self._schedule.failed()
         if not failed:
@@ -155,9 +162,9 @@ class Uploader:
         reasons = "; ".join(f"{each.name!r}: {each.future.exception()}" for each in failed[:5])
         kept = sorted({each.waiting.folder for each in failed if each.stays_queued})
         advice = f" They are kept in {kept}, and the run's next start tries again." if kept else ""
-        raise UploadError(
-            f"{len(failed)} upload(s) failed for good: {reasons}.{advice}"
-        ) from failed[0].future.exception()
+        first = failed[0].future.exception()
+        kind = ObjectExistsError if isinstance(first, ObjectExistsError) else UploadError
+        raise kind(f"{len(failed)} upload(s) failed for good: {reasons}.{advice}") from first
 
     def wait(self, timeout_s: float | None = None, progress_bar: bool = False) -> None:
         """Wait until everything that was submitted is in the store.
@@ -168,6 +175,7 @@ class Uploader:
 
         Raises:
             UploadError: an upload failed for good, or not all were done in time.
+            FileExistsError: an object exists and may not be replaced.
         """
         if not self._wait_until_idle(timeout_s, progress_bar):
             raise UploadError(
@@ -284,7 +292,7 @@ class Uploader:
             return False
         if upload.waiting.was_started(upload.entry):
             return size == upload.size
-        raise FileExistsError(
+        raise ObjectExistsError(
             f"{self.store.get_uri(upload.name)!r} exists and may not be overwritten. Allow "
             "overwriting, or use another name."
         )

@@ -29,6 +29,7 @@ from composer.loggers.console_logger import ConsoleLogger
 from composer.loggers.file_logger import FileLogger
 from composer.loggers.in_memory_logger import InMemoryLogger
 from composer.loggers.progress_bar_logger import ProgressBarLogger
+from composer.loggers.remote_uploader_downloader import RemoteUploaderDownloader
 from composer.models.base import ComposerModel
 from composer.registry import LOGGERS
 from composer.trainer.trainer import Trainer
@@ -61,6 +62,9 @@ CASES: dict[str, list[Make]] = {
     "ProgressBarLogger": [
         lambda place: ProgressBarLogger(place.stream, log_traces=True),
         lambda place: ProgressBarLogger(place.stream),
+    ],
+    "RemoteUploaderDownloader": [
+        lambda place: RemoteUploaderDownloader(f"file://{place.folder}/bucket"),
     ],
 }
 
