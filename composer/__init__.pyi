@@ -1,3 +1,4 @@
+from composer import ablation as ablation
 from composer import algorithms as algorithms
 from composer import callbacks as callbacks
 from composer import checkpoint as checkpoint

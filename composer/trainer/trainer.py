@@ -324,12 +324,13 @@ class Trainer:
         self.engine = Engine(self.state, self.logger, algorithm_passes)
         self._interruption = Interruption()
 
-        # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them.
+        # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them, and
+        # even put another model in the place of `model`.
         self.engine.run_event(Event.INIT)
         self.logger.log_hyperparameters({**assembly.run_facts(self.state), **hparams})
 
         # 5. Data, metrics, schedules.
-        self.state.train_metrics = assembly.train_metrics_of(model, self._device)
+        self.state.train_metrics = assembly.train_metrics_of(self.state.model, self._device)
         self._set_evaluators(eval_options)
         self._microbatch_size = device_train_microbatch_size
         self._data_spec = self._set_train_data(train_options)
@@ -354,12 +355,12 @@ class Trainer:
             engine=self.engine,
             logger=self.logger,
             plan=self._plan,
-            forward=self._plan.apply(model),
+            forward=self._plan.apply(self.state.model),
             device=self._device,
             weigh_by_tokens=accumulate_train_batch_on_tokens,
             position=self._position,
         )
-        assembly.compile_in_place(model, compile_config)
+        assembly.compile_in_place(self.state.model, compile_config)
         self._must_check_gradients = check_gradients
 
     # What users call.
@@ -530,12 +531,15 @@ class Trainer:
         """
         return Composition(self.engine, self.state)
 
-    def dry_run(self) -> DryRunReport:
+    def dry_run(self, num_batches: int = 1) -> DryRunReport:
         """Train, evaluate and save one step, then put everything back.
 
         What would fail in an hour fails now: data that cannot be loaded, a batch that does not
         fit, an evaluator whose metrics do not take the model's outputs, a state that cannot be
         saved. Callbacks and loggers see nothing of it.
+
+        Args:
+            num_batches: how many batches to train; the time of several says what a step costs.
 
         Returns:
             What each part took.
@@ -547,7 +551,7 @@ class Trainer:
         self._set_duration(None, 1.0)
         schedules = self._compiled_schedules()
 
-        def train_one_batch() -> None:
+        def train() -> None:
             silent = Logger(self.state)
             engine = Engine(self.state, silent, self._algorithm_passes)
             parts = dataclasses.replace(
@@ -563,9 +567,8 @@ class Trainer:
             ).run(evaluators)
 
         saver = self._checkpoint_saver
-        return dry_run(
-            self.state, train_one_batch, evaluate, saver is not None and saver.weights_only
-        )
+        weights_only = saver is not None and saver.weights_only
+        return dry_run(self.state, train, evaluate, weights_only, num_batches)
 
     def check_gradients(self, microbatch_size: int | None = None) -> GradientCheck:
         """Compare the gradients of the first batch, whole, with those of its microbatches.

@@ -41,6 +41,8 @@ class Case:
         return "-".join([self.name, *shown])
 
 
+FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
+
 CASES = [
     Case("BlurPool"),
     Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
@@ -51,6 +53,9 @@ CASES = [
     Case("EMA", {"half_life": "2ba"}, LANGUAGE),
     Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
     Case("EMA", {"half_life": "1ep"}),
+    Case("Factorize", FACTORIZE),
+    Case("Factorize", FACTORIZE, LANGUAGE),
+    Case("GhostBatchNorm", {"ghost_batch_size": 2}),
     Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}),
     Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}, LANGUAGE),
     Case("GradientClipping", {"clipping_type": "value", "clipping_threshold": 0.01}),
@@ -58,8 +63,12 @@ CASES = [
     Case("LabelSmoothing", {"smoothing": 0.2}),
     Case("MixUp", {"alpha": 1.0}),
     Case("MixUp", {"interpolate_loss": True}),
+    Case("NoOpModel"),
+    Case("NoOpModel", workload=LANGUAGE),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
+    Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
+    Case("WeightStandardization", {"n_last_layers_ignore": 1}),
 ]
 
 

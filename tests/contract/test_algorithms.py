@@ -15,10 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.data import DataLoader, TensorDataset
 
-from composer.core.algorithm import Algorithm
 from composer.core.callback import Callback
 from composer.core.event import Event
 from composer.core.logger_destination import LoggerDestination
@@ -32,7 +29,7 @@ from tests.contract._method_runs import (
     tensors_of,
     weights,
 )
-from tests.contract._workloads import BATCH_SIZE, NUM_SAMPLES, VISION, Workload, images
+from tests.contract._workloads import NUM_SAMPLES
 
 all_cases = pytest.mark.parametrize("case", CASES, ids=str)
 first_of_all = pytest.mark.parametrize("case", first_cases(), ids=str)
@@ -219,36 +216,3 @@ def test_a_checkpoint_brings_the_surgery_it_needs(case: Case, tmp_path: Path) ->
         loaded = make_trainer([], workload=case.workload, load_path=str(tmp_path / "ba2.pt"))
     assert [repr(method) for method in loaded.state.algorithms] == [repr(case.make())]
     assert_equal(weights(trained), weights(loaded))
-
-
-class HostReads(TorchDispatchMode):
-    """Counts the operations that bring a value to the host."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += "_local_scalar_dense" in str(func)
-        return func(*args, **(kwargs or {}))
-
-
-def host_reads(methods: Case | list[Algorithm], workload: Workload) -> int:
-    data = workload.data()
-    if workload is VISION:
-        # Probabilities: that indices are valid is looked at on the CPU, and only there.
-        inputs, labels = images().tensors
-        data = TensorDataset(inputs, torch.nn.functional.one_hot(labels).float())
-    loader = DataLoader(data, BATCH_SIZE)
-    trainer = make_trainer(methods, workload=workload, train_dataloader=loader)
-    trainer.state.train_metrics = {}
-    with HostReads() as reads:
-        trainer.fit()
-    return reads.count
-
-
-@all_cases
-def test_it_reads_nothing_back_from_the_device(case: Case) -> None:
-    assert host_reads(case, case.workload) <= host_reads([], case.workload)
-
-
