@@ -69,6 +69,6 @@ def check_is_local(path: str | os.PathLike[str], name: str) -> None:
     """
     if is_remote(path):
         raise ConfigError(
-            f"{name}={os.fspath(path)!r} is an address; checkpoints are read from and written to "
-            "local folders so far. Give a local path and copy the files yourself."
+            f"{name}={os.fspath(path)!r} is an address; give a local path here. A run keeps its "
+            "checkpoints at an address with save_folder, and load_path takes one."
         )

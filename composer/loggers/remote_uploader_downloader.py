@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from composer.core.logger import Logger
@@ -14,7 +12,7 @@ from composer.core.logger_destination import LoggerDestination
 from composer.core.naming import format_name_with_dist
 from composer.core.state import State
 from composer.distributed import comm
-from composer.errors import ConfigError, StateError, StorageError, UploadError
+from composer.errors import ConfigError, StateError, StorageError
 from composer.storage.files import get_file, validate_credentials
 from composer.storage.object_store import ObjectStore
 from composer.storage.uploader import RetryPolicy, Uploader
@@ -34,7 +32,6 @@ log = logging.getLogger(__name__)
 _IN_THIS_PROCESS = ("file", "memory")
 # How long to wait for uploads where the user has ended the run and wants to be gone.
 _TIMEOUT_AFTER_INTERRUPT_S = 60
-_POLL_S = 0.5
 
 
 class RemoteUploaderDownloader(LoggerDestination):
@@ -194,23 +191,12 @@ class RemoteUploaderDownloader(LoggerDestination):
             device: taken for older callers, and not used.
 
         Raises:
-            UploadError: an upload of some rank failed for good, or was not done in time.
-            FileExistsError: on this rank, an object exists and may not be replaced.
+            UploadError: an upload failed for good, or was not done in time.
+            FileExistsError: an object exists and may not be replaced.
+            DistributedError: that happened on another rank.
         """
         del device
-        with ThreadPoolExecutor(1, "wait-for-uploads") as pool:
-            waiting = pool.submit(self._wait)
-            # A rank may wait longer than a collective does: all ask each other while they wait.
-            while comm.any_rank(not waiting.done()):
-                time.sleep(_POLL_S if waiting.done() else 0)
-                wait([waiting], _POLL_S)
-        failure = waiting.result()
-        failures = comm.all_gather_object(failure and str(failure))
-        if failure is not None:
-            raise failure
-        for rank, text in enumerate(failures):
-            if text is not None:
-                raise UploadError(f"rank {rank}: {text}")
+        comm.run_while_others_wait(self._wait, f"upload to {self.bucket_uri!r}")
 
     def interrupted(self) -> None:
         """Do not make the user wait long."""
@@ -241,16 +227,10 @@ class RemoteUploaderDownloader(LoggerDestination):
             )
         return self._uploader
 
-    def _wait(self) -> StorageError | None:
-        """Wait for this rank's uploads, and return what went wrong."""
-        if self._uploader is None:
-            return None
-        is_first = comm.get_local_rank() == 0
-        try:
+    def _wait(self) -> None:
+        if self._uploader is not None:
+            is_first = comm.get_local_rank() == 0
             self._uploader.wait(self.upload_timeout_in_seconds, progress_bar=is_first)
-        except StorageError as error:
-            return error
-        return None
 
     def _check(self) -> None:
         if self._uploader is not None:

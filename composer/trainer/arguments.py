@@ -197,11 +197,8 @@ class LoadOptions:
     verify: bool = True
 
     def __post_init__(self) -> None:
-        if self.object_store is not None:
-            raise ConfigError(
-                "load_object_store is not supported yet: download the checkpoint first and give "
-                "its local path as load_path"
-            )
+        if self.object_store is not None and self.path is None:
+            raise ConfigError("load_object_store says where load_path lies; give both or none")
 
     @classmethod
     def to_resume(cls, path: str, given: Self) -> Self:

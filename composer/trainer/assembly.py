@@ -188,6 +188,8 @@ def add_checkpoint_saver(state: State, options: SaveOptions) -> CheckpointSaver 
 def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tuple[str, str, str]:
     """Return the folder, the name of the link to the newest checkpoint, and the name template.
 
+    Checkpoints that are far away are brought into a folder here first; all ranks call this.
+
     Raises:
         ValueError: ``autoresume`` cannot find a checkpoint again without what is missing.
     """
@@ -199,7 +201,7 @@ def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tup
     missing = [name for name, value in needed.items() if not value]
     if saver is None or not saver.latest_filename or missing:
         raise ConfigError(f"autoresume=True needs {' and '.join(missing)}")
-    return saver.folder, saver.latest_filename, saver.filename
+    return saver.bring_newest(), saver.latest_filename, saver.filename
 
 
 def fixed_microbatch_size(data_spec: DataSpec, given: Any) -> int | float | None:
