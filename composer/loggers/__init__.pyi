@@ -7,3 +7,4 @@ from composer.loggers.progress_bar_logger import ProgressBarLogger as ProgressBa
 from composer.loggers.remote_uploader_downloader import (
     RemoteUploaderDownloader as RemoteUploaderDownloader,
 )
+from composer.loggers.wandb_logger import WandBLogger as WandBLogger

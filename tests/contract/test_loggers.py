@@ -30,6 +30,7 @@ from composer.loggers.file_logger import FileLogger
 from composer.loggers.in_memory_logger import InMemoryLogger
 from composer.loggers.progress_bar_logger import ProgressBarLogger
 from composer.loggers.remote_uploader_downloader import RemoteUploaderDownloader
+from composer.loggers.wandb_logger import WandBLogger
 from composer.models.base import ComposerModel
 from composer.registry import LOGGERS
 from composer.trainer.trainer import Trainer
@@ -48,7 +49,8 @@ class Place:
     def content(self) -> str:
         """Everything that was written, files and stream."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return self.stream.getvalue() + "".join(path.read_text("utf-8") for path in files)
+        texts = [path.read_bytes().decode("utf-8", "replace") for path in files]
+        return self.stream.getvalue() + "".join(texts)
 
 
 Make = Callable[[Place], LoggerDestination]
@@ -65,6 +67,9 @@ CASES: dict[str, list[Make]] = {
     ],
     "RemoteUploaderDownloader": [
         lambda place: RemoteUploaderDownloader(f"file://{place.folder}/bucket"),
+    ],
+    "WandBLogger": [
+        lambda place: WandBLogger(init_kwargs={"dir": str(place.folder), "mode": "offline"})
     ],
 }
 
