@@ -145,6 +145,7 @@ class CheckpointSaver(Callback):
         self.with_safetensors = with_safetensors
         self.last_checkpoint_batch: Time[int] | None = None
         self._folder: str | None = None
+        self._is_open = False
         self._manager: CheckpointManager | None = None
         self._remote: RemoteFolder | None = None
         self._run_name = ""
@@ -179,34 +180,28 @@ class CheckpointSaver(Callback):
     def init(self, state: State, logger: Logger) -> None:
         """Make the folder; where it is far away, see what is there."""
         del logger
-        self._run_name = state.run_name
-        self._folder = fill_for_loading(self.folder, state.run_name)
-        if is_remote(self._folder):
-            self._remote = self._open_remote(self._folder)
-            self._folder = self._remote.folder
-        os.makedirs(self._folder, exist_ok=True)
+        self._open_folder(state.run_name)
 
     def fit_start(self, state: State, logger: Logger) -> None:
         """Take the folder, and refuse one that holds later checkpoints: they are another run's."""
         del logger
         on_rank_zero(lambda: self._take_folder(state), f"use the folder {self._folder!r}")
 
-    def bring_newest(self) -> str:
+    def bring_newest(self, run_name: str) -> str:
         """Bring the newest whole checkpoint here, if the folder is far away; all ranks call this.
+
+        Args:
+            run_name: the run's name.
 
         Returns:
             The folder on this machine in which to look for it.
-
-        Raises:
-            RuntimeError: there is no run yet.
         """
-        if self._folder is None:
-            raise StateError("a run's own checkpoints are looked for once the Trainer is made")
+        folder = self._open_folder(run_name)
         if self._remote is not None:
             self._on_first_here(
                 lambda remote: remote.bring_newest(self.filename), "find its newest checkpoint"
             )
-        return self._folder
+        return folder
 
     def batch_end(self, state: State, logger: Logger) -> None:
         """Raise what went wrong beside training, and hand over what was written."""
@@ -241,6 +236,7 @@ class CheckpointSaver(Callback):
     def close(self, state: State, logger: Logger) -> None:
         """Wait as at the end of training, also where training has failed."""
         del state
+        self._is_open = False
         try:
             self._finish(logger)
         finally:
@@ -411,6 +407,20 @@ class CheckpointSaver(Callback):
                 logger.upload_file(f"{self.latest_remote_file_name}.symlink", link, overwrite=True)
         manager.release(self._to_hand_over)
         self._to_hand_over = {}
+
+    def _open_folder(self, run_name: str) -> str:
+        """Make the folder, unless that was done; where it is far away, see what is there."""
+        if self._folder is not None and self._is_open:
+            return self._folder
+        self._is_open = True
+        self._run_name = run_name
+        folder = fill_for_loading(self.folder, run_name)
+        if is_remote(folder):
+            self._remote = self._open_remote(folder)
+            folder = self._remote.folder
+        os.makedirs(folder, exist_ok=True)
+        self._folder = folder
+        return folder
 
     def _open_remote(self, uri: str) -> RemoteFolder:
         latest = self.latest_filename
