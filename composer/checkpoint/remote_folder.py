@@ -24,7 +24,7 @@ from composer.distributed import comm
 from composer.storage.files import get_file
 from composer.storage.queue import private_folder
 from composer.storage.schedule import Upload
-from composer.storage.uploader import Uploader
+from composer.storage.uploader import IN_THIS_PROCESS, RetryPolicy, Uploader
 from composer.storage.uri import parse_uri, store_of
 from composer.utils.folders import LINK_SUFFIX, create_symlink_file
 
@@ -46,7 +46,7 @@ class RemoteFolder:
         run_name: the run.
         latest: name of the link to the newest; ``None`` for no link.
         num_uploads: files uploaded at once.
-        timeout_s: how long to wait for uploads at the end, in seconds.
+        timeout_s: how long to try an upload, and to wait for uploads at the end, in seconds.
     """
 
     def __init__(
@@ -82,7 +82,15 @@ class RemoteFolder:
                 what is left.
         """
         lock_folder(self.folder, self._run_name)
-        self._uploader = Uploader(self._store, scope=self.uri, num_workers=self._num_uploads)
+        # An outage does not end training while there is time left to wait for the store.
+        retries = RetryPolicy(num_attempts=8 + int(self._timeout_s / RetryPolicy().longest_wait_s))
+        self._uploader = Uploader(
+            self._store,
+            scope=self.uri,
+            num_workers=self._num_uploads,
+            retries=retries,
+            use_processes=parse_uri(self.uri)[0] not in IN_THIS_PROCESS,
+        )
         self._uploader.wait(self._timeout_s, progress_bar=True)
 
     def sync(self) -> None:

@@ -15,7 +15,7 @@ from composer.distributed import comm
 from composer.errors import ConfigError, StateError, StorageError
 from composer.storage.files import get_file, validate_credentials
 from composer.storage.object_store import ObjectStore
-from composer.storage.uploader import RetryPolicy, Uploader
+from composer.storage.uploader import IN_THIS_PROCESS, RetryPolicy, Uploader
 from composer.storage.uri import is_uri, parse_uri, store_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# Stores whose files another process could not see, or that need no network.
-_IN_THIS_PROCESS = ("file", "memory")
 # How long to wait for uploads where the user has ended the run and wants to be gone.
 _TIMEOUT_AFTER_INTERRUPT_S = 60
 
@@ -52,8 +50,8 @@ class RemoteUploaderDownloader(LoggerDestination):
         num_concurrent_uploads: files uploaded at once; 1 uploads them in the order given.
         upload_staging_folder: folder in which files wait; that of the environment variable
             ``COMPOSER_UPLOAD_FOLDER`` by default, else one among the system's temporary files.
-        use_procs: upload in processes of their own, so that training is not held up; otherwise in
-            threads.
+        use_procs: upload large files in processes of their own, so that training is not held up;
+            otherwise in threads.
         num_attempts: how often a failed upload is tried, in all.
         upload_timeout_in_seconds: how long the end of a run waits for what is not uploaded yet.
 
@@ -87,7 +85,7 @@ class RemoteUploaderDownloader(LoggerDestination):
         self.file_path_format_string = file_path_format_string
         self.num_concurrent_uploads = num_concurrent_uploads
         self.upload_staging_folder = upload_staging_folder
-        self.use_procs = use_procs and self.remote_backend_name not in _IN_THIS_PROCESS
+        self.use_procs = use_procs and self.remote_backend_name not in IN_THIS_PROCESS
         self.upload_timeout_in_seconds = upload_timeout_in_seconds
         self._retries = RetryPolicy(num_attempts)
         self._store = store_of(bucket_uri, backend_kwargs)

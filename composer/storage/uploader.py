@@ -28,7 +28,10 @@ from composer.storage.queue import WaitingFiles, place_for
 from composer.storage.schedule import Schedule, Upload
 from composer.storage.transfer import Carrier, HelperProcess, InThisProcess
 
-__all__ = ["RetryPolicy", "Uploader"]
+__all__ = ["IN_THIS_PROCESS", "RetryPolicy", "Uploader"]
+
+IN_THIS_PROCESS = ("file", "memory")
+"""Schemes of stores that another process could not see, or that need no network."""
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,8 @@ class Uploader:
         folder: where files wait; see :func:`composer.storage.queue.place_for`.
         num_workers: files uploaded at once.
         retries: what to do about failures that may pass.
-        use_processes: send in helper processes and not in threads; the store must be picklable.
+        use_processes: send large files in helper processes and not in threads; the store must be
+            picklable.
 
     Raises:
         ValueError: an argument that cannot work.
