@@ -35,7 +35,9 @@ MOVED = {
     "composer.utils.object_store.oci_object_store": "composer.storage.oci",
     "composer.utils.object_store.s3_object_store": "composer.storage.s3",
     "composer.utils.object_store.sftp_object_store": "composer.storage.sftp",
+    "composer.utils.object_store.utils": "composer.storage.uri",
     "composer.utils.parallelism": "composer.distributed.config",
+    "composer.utils.remote_uploader": "composer.storage.remote_uploader",
     "composer.utils.reproducibility": "composer.distributed.reproducibility",
 }
 

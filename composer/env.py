@@ -148,6 +148,15 @@ GCS_SECRET = _optional_str("GCS_SECRET", "HMAC secret that belongs to GCS_KEY.")
 GOOGLE_APPLICATION_CREDENTIALS = _optional_str(
     "GOOGLE_APPLICATION_CREDENTIALS", "File with a Google Cloud service account."
 )
+AZURE_ACCOUNT_NAME = _optional_str("AZURE_ACCOUNT_NAME", "Account for Azure's blob storage.")
+AZURE_ACCOUNT_ACCESS_KEY = _optional_str(
+    "AZURE_ACCOUNT_ACCESS_KEY", "Key that belongs to AZURE_ACCOUNT_NAME."
+)
+COMPOSER_UPLOAD_FOLDER = _optional_str(
+    "COMPOSER_UPLOAD_FOLDER",
+    "Folder in which files wait for their upload; a folder of your own among the system's "
+    "temporary files by default.",
+)
 COMPOSER_SFTP_KEY_FILE = _optional_str("COMPOSER_SFTP_KEY_FILE", "Private key for SFTP.")
 COMPOSER_SFTP_KNOWN_HOSTS_FILE = _optional_str(
     "COMPOSER_SFTP_KNOWN_HOSTS_FILE", "File with the host keys SFTP accepts."

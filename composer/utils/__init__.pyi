@@ -9,6 +9,26 @@ from composer.distributed.config import FSDP2Config as FSDP2Config
 from composer.distributed.config import FSDPConfig as FSDPConfig
 from composer.distributed.config import ParallelismConfig as ParallelismConfig
 from composer.distributed.config import TPConfig as TPConfig
+from composer.storage.files import extract_path_from_symlink as extract_path_from_symlink
+from composer.storage.files import get_file as get_file
+from composer.storage.files import list_remote_objects as list_remote_objects
+from composer.storage.files import validate_credentials as validate_credentials
+from composer.storage.gcs import GCSObjectStore as GCSObjectStore
+from composer.storage.libcloud import LibcloudObjectStore as LibcloudObjectStore
+from composer.storage.object_store import ObjectStore as ObjectStore
+from composer.storage.object_store import ObjectStoreTransientError as ObjectStoreTransientError
+from composer.storage.oci import OCIObjectStore as OCIObjectStore
+from composer.storage.remote_uploader import (
+    RemoteFilesExistingCheckStatus as RemoteFilesExistingCheckStatus,
+)
+from composer.storage.remote_uploader import RemoteUploader as RemoteUploader
+from composer.storage.s3 import S3ObjectStore as S3ObjectStore
+from composer.storage.sftp import SFTPObjectStore as SFTPObjectStore
+from composer.storage.uri import build_remote_backend as build_remote_backend
+from composer.storage.uri import (
+    maybe_create_object_store_from_uri as maybe_create_object_store_from_uri,
+)
+from composer.storage.uri import parse_uri as parse_uri
 from composer.utils import dist as dist
 from composer.utils import reproducibility as reproducibility
 from composer.utils.atomic import atomic_write as atomic_write

@@ -3,6 +3,14 @@ from composer.core.naming import (
 )
 from composer.core.naming import format_name_with_dist as format_name_with_dist
 from composer.core.naming import format_name_with_dist_and_time as format_name_with_dist_and_time
+from composer.storage.files import extract_path_from_symlink as extract_path_from_symlink
+from composer.storage.files import get_file as get_file
+from composer.storage.files import list_remote_objects as list_remote_objects
+from composer.storage.files import validate_credentials as validate_credentials
+from composer.storage.uri import (
+    maybe_create_object_store_from_uri as maybe_create_object_store_from_uri,
+)
+from composer.storage.uri import parse_uri as parse_uri
 from composer.utils.folders import create_symlink_file as create_symlink_file
 from composer.utils.folders import ensure_folder_is_empty as ensure_folder_is_empty
 from composer.utils.folders import is_tar as is_tar

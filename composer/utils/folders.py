@@ -11,7 +11,13 @@ import os
 from composer.errors import ConfigError
 from composer.utils.atomic import write_text
 
-__all__ = ["create_symlink_file", "ensure_folder_is_empty", "is_tar", "read_symlink_file"]
+__all__ = [
+    "LINK_SUFFIX",
+    "create_symlink_file",
+    "ensure_folder_is_empty",
+    "is_tar",
+    "read_symlink_file",
+]
 
 StrPath = str | os.PathLike[str]
 LINK_SUFFIX = ".symlink"

@@ -144,7 +144,9 @@ def test_a_run_can_be_stopped_from_the_page(tracker: Tracker, tmp_path: Path) ->
         stderr=subprocess.DEVNULL,
     )
     _until(tracker, lambda run: run["history_lines"] > 0, "s", "stopping")
-    status, _ = tracker.ask("/api/run/stop", {"entity": "local", "project": "stopping", "run": "s"})
+    status, _ = tracker.ask(
+        "/api/runs/stop", {"entity": "local", "project": "stopping", "runs": ["s"]}
+    )
     assert status == 200
     out, _ = client.communicate(timeout=100)
     assert json.loads(out.strip().splitlines()[-1])["stopped"] is True

@@ -7,7 +7,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from composer.tracking.server import uploads
-from composer.tracking.server.api import admin, history, projects, session, stream
+from composer.tracking.server.api import (
+    admin,
+    artifacts,
+    changes,
+    history,
+    media,
+    projects,
+    session,
+    stream,
+    views,
+)
 from composer.tracking.server.api import runs as run_api
 from composer.tracking.server.filestream import file_stream
 from composer.tracking.server.graphql.endpoint import graphql
@@ -54,16 +64,28 @@ def routes() -> list[BaseRoute]:
         _route("/api/projects", projects.listing, "GET"),
         _route("/api/runs", run_api.listing, "GET"),
         _route("/api/run", run_api.show, "GET"),
-        _route("/api/run/stop", run_api.stop, "POST"),
-        _route("/api/run/delete", run_api.delete, "POST"),
         _route("/api/run/logs", run_api.logs, "GET"),
         _route("/api/run/files", run_api.files, "GET"),
+        _route("/api/run/file", media.file, "GET"),
+        _route("/api/run/frame", media.frame, "GET"),
+        _route("/api/run/values", media.values, "GET"),
+        _route("/api/runs/edit", changes.edit, "POST"),
+        _route("/api/runs/stop", changes.stop, "POST"),
+        _route("/api/runs/trash", run_api.trash, "GET"),
+        _route("/api/runs/trash", changes.throw_away, "POST"),
+        _route("/api/runs/restore", changes.restore, "POST"),
+        _route("/api/views", views.listing, "GET"),
+        _route("/api/views", views.save, "POST"),
+        _route("/api/views/delete", views.delete, "POST"),
+        _route("/api/artifacts", artifacts.listing, "GET"),
+        _route("/api/artifact", artifacts.show, "GET"),
+        _route("/api/lineage", artifacts.lineage, "GET"),
         _route("/api/chart", history.chart, "GET"),
         _route("/api/stream", stream.events, "GET"),
         _route("/api/users", admin.listing, "GET"),
         _route("/api/users", admin.add, "POST"),
         _route("/api/users/{name}", admin.remove, "DELETE"),
-        _route("/ui/{path:path}", static, "GET"),
+        _route("/ui/{version}/{path:path}", static, "GET"),
         _route("/", page, "GET"),
         _route("/authorize", page, "GET"),
         _route("/{entity}", page, "GET"),

@@ -1,8 +1,16 @@
-"""The page and the files it is made of."""
+"""The page and the files it is made of.
 
+Files are asked for under the digest of them all, so that browsers may keep them for ever and never
+mix two versions. Texts are held compressed.
+"""
+
+import gzip
+import hashlib
+import html
 import mimetypes
 from functools import cache
 from importlib.resources import files
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,18 +18,26 @@ from starlette.responses import Response
 from composer.tracking.protocol.refusal import MissingError
 from composer.tracking.server.services import services
 
-_KINDS = {
+_KINDS: Final = {
     ".js": "text/javascript",
     ".css": "text/css",
     ".html": "text/html",
     ".svg": "image/svg+xml",
+    ".json": "application/json",
 }
 
 
+class _Files(NamedTuple):
+    """Every file of the page by its path, plain and compressed, and the digest of all."""
+
+    plain: dict[str, bytes]
+    zipped: dict[str, bytes]
+    digest: str
+
+
 @cache
-def _files() -> dict[str, bytes]:
-    """Every file of the page by its path; only these can be asked for."""
-    found: dict[str, bytes] = {}
+def _files() -> _Files:
+    plain: dict[str, bytes] = {}
     waiting = [("", files("composer.tracking") / "ui")]
     while waiting:
         prefix, folder = waiting.pop()
@@ -29,23 +45,45 @@ def _files() -> dict[str, bytes]:
             if each.is_dir():
                 waiting.append((f"{prefix}{each.name}/", each))
             else:
-                found[prefix + each.name] = each.read_bytes()
-    return found
+                plain[prefix + each.name] = each.read_bytes()
+    digest = hashlib.sha256()
+    for path in sorted(plain):
+        digest.update(path.encode() + b"\0" + plain[path])
+    zipped = {path: gzip.compress(data, 9, mtime=0) for path, data in plain.items()}
+    return _Files(plain, zipped, digest.hexdigest()[:16])
 
 
 async def static(request: Request) -> Response:
     """A script or style sheet."""
     path = request.path_params["path"]
-    data = _files().get(path)
-    if data is None:
+    found = _files()
+    if path not in found.plain:
         raise MissingError(f"there is no {path[:80]!r}.")
     suffix = path[path.rfind(".") :]
     kind = _KINDS.get(suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
-    return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})
+    is_current = request.path_params["version"] == found.digest
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable" if is_current else "no-store",
+        "Vary": "Accept-Encoding",
+    }
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return Response(found.zipped[path], media_type=kind, headers=headers)
+    return Response(found.plain[path], media_type=kind, headers=headers)
 
 
 async def page(request: Request) -> Response:
     """The one page; its script shows what the address names."""
-    prefix = services(request).options.prefix
-    text = _files()["index.html"].decode().replace("{{prefix}}", prefix)
+    prefix = html.escape(services(request).options.prefix)
+    found = _files()
+    base = f"{prefix}/ui/{found.digest}"
+    # All modules are asked for at once instead of one import after another.
+    preload = "\n".join(
+        f'<link rel="modulepreload" href="{base}/{path}">'
+        for path in sorted(found.plain)
+        if path.endswith(".js")
+    )
+    text = found.plain["index.html"].decode()
+    for name, value in (("prefix", prefix), ("ui", base), ("preload", preload)):
+        text = text.replace("{{" + name + "}}", value)
     return Response(text, media_type="text/html", headers={"Cache-Control": "no-store"})

@@ -16,6 +16,7 @@ from composer.errors import TrackingError
 from composer.tracking.server.app import build_app
 from composer.tracking.server.options import ServerOptions
 from composer.tracking.server.services import Services
+from composer.tracking.store import trash
 from composer.tracking.store.store import Store
 from composer.tracking.store.watch import Watcher
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _CRASH_CHECKS = 10
 _WATCH_EVERY_S = 2.0
+_EMPTY_TRASH_EVERY_S = 3600.0
 # Each worker thread has a connection of its own; few are enough, and few cost little memory.
 _THREADS = 8
 _SWITCH_S = 0.0005
@@ -126,7 +128,10 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def _background(shared: Services, options: ServerOptions) -> AsyncGenerator[None]:
-    tasks = [asyncio.create_task(_notice_crashes(shared, options.crash_after_s))]
+    tasks = [
+        asyncio.create_task(_notice_crashes(shared, options.crash_after_s)),
+        asyncio.create_task(_empty_trash(shared)),
+    ]
     if options.watch:
         watcher = Watcher(shared.store, options.watch)
         tasks.append(asyncio.create_task(_watch(watcher, shared)))
@@ -145,6 +150,15 @@ async def _notice_crashes(shared: Services, crash_after_s: float) -> None:
             await anyio.to_thread.run_sync(shared.heartbeats.check)
         except Exception:
             log.exception("looking for crashed runs failed")
+
+
+async def _empty_trash(shared: Services) -> None:
+    while True:
+        try:
+            await anyio.to_thread.run_sync(trash.empty, shared.store)
+        except Exception:
+            log.exception("emptying the trash failed")
+        await asyncio.sleep(_EMPTY_TRASH_EVERY_S)
 
 
 async def _watch(watcher: Watcher, shared: Services) -> None:

@@ -21,6 +21,18 @@ def read(reader: Reader, run_id: int, start: int, stop: int) -> list[Row]:
     )
 
 
+def search(reader: Reader, run_id: int, text: str, start: int, limit: int) -> list[Row]:
+    """Lines from number ``start`` on that hold a text, whatever the case of ASCII letters."""
+    return reader.all(
+        "SELECT line, text FROM logs WHERE run_id = ? AND line >= ? "
+        "AND instr(lower(text), lower(?)) ORDER BY line LIMIT ?",
+        run_id,
+        start,
+        text,
+        limit,
+    )
+
+
 def parse(row: Row) -> dict[str, Any]:
     """A stored line as number, timestamp, level, label and text, however it was written."""
     text: str = row["text"]

@@ -155,6 +155,20 @@ class Rows:
                 {names[number]: column for number, column in columns.items() if number in names},
             )
 
+    def others(
+        self, reader: Reader, run_id: int, stream: int, key: str, limit: int
+    ) -> list[dict[str, Any]]:
+        """Values of a key that are no numbers, the last ``limit`` of them, as step and value."""
+        axis = AXIS[stream]
+        found: list[dict[str, Any]] = []
+        for _, part in self._parts(reader, run_id, stream, [key, axis], "first_line >= ?", (0,)):
+            found += [
+                {"step": row.get(axis), "value": row[key]}
+                for row in part
+                if key in row and type(row[key]) not in (int, float)
+            ]
+        return found[-limit:]
+
     def tail(self, reader: Reader, run_id: int, stream: int) -> list[dict[str, Any]]:
         """The last row, as a list of at most one."""
         row = reader.one(

@@ -138,6 +138,13 @@ def in_project(reader: Reader, project_id: int) -> list[Row]:
     )
 
 
+def in_trash(reader: Reader, project_id: int) -> list[Row]:
+    """Runs thrown away from a project, last thrown away first."""
+    return reader.all(
+        "SELECT * FROM runs WHERE trashed_from = ? ORDER BY trashed_at DESC, id DESC", project_id
+    )
+
+
 def get(reader: Reader, user: Row, number: int) -> Row:
     """A run by its number, if the user may see it.
 
@@ -215,6 +222,7 @@ def _insert(tx: Tx, user: Row, args: dict[str, Any]) -> Row:
         "history_lines": 0,
         "event_lines": 0,
         "log_lines": 0,
+        "ordinal": count,
     }
     number = tx.put("runs", **(row | _changes(args)))
     tx.announce(kind="run", run=number)
@@ -373,8 +381,10 @@ def delete_project(tx: Tx, user: Row, number: int, artifacts: Any) -> None:
     """
     project = project_by_id(tx, number)
     find_entity(tx, user, project["entity_name"])
-    for run in in_project(tx, number):
+    for run in [*in_project(tx, number), *in_trash(tx, number)]:
         delete(tx, run, False, artifacts.delete)
+    for view in tx.all("SELECT id FROM views WHERE project_id = ?", number):
+        tx.delete("views", view["id"])
     for collection in artifacts.collections(tx, number):
         artifacts.delete_collection(tx, collection)
     for kind in artifacts.types(tx, number):

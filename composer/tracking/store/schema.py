@@ -7,7 +7,7 @@ there are no migrations to get wrong.
 
 from typing import Final
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 
 # Columns of every table that rows are put into; `id` is the key of each.
 ROW_TABLES: Final[dict[str, str]] = {
@@ -26,8 +26,11 @@ ROW_TABLES: Final[dict[str, str]] = {
         "commit_hash TEXT, "
         "description TEXT, notes TEXT, tags TEXT, config TEXT, summary TEXT, created_at TEXT, "
         "updated_at TEXT, heartbeat_at TEXT, stop_requested INTEGER, reset_pending INTEGER, "
-        "source TEXT, history_lines INTEGER, event_lines INTEGER, log_lines INTEGER"
+        "source TEXT, history_lines INTEGER, event_lines INTEGER, log_lines INTEGER, "
+        # The place among the project's runs, which never changes; and, in the trash, from where.
+        "ordinal INTEGER, trashed_from INTEGER, trashed_at TEXT"
     ),
+    "views": "project_id INTEGER, name TEXT, query TEXT, created_at TEXT, updated_at TEXT",
     "series": "run_id INTEGER, stream INTEGER, key TEXT",
     "run_files": (
         "run_id INTEGER, path TEXT, sha256 TEXT, md5 TEXT, size INTEGER, mimetype TEXT, "
@@ -89,6 +92,8 @@ CREATE INDEX users_by_key ON users (key_hash);
 CREATE UNIQUE INDEX projects_by_name ON projects (entity_id, name);
 CREATE UNIQUE INDEX runs_by_name ON runs (project_id, name);
 CREATE INDEX runs_by_state ON runs (state);
+CREATE INDEX runs_in_trash ON runs (trashed_from) WHERE trashed_from IS NOT NULL;
+CREATE UNIQUE INDEX views_by_name ON views (project_id, name);
 CREATE UNIQUE INDEX series_by_key ON series (run_id, stream, key);
 CREATE UNIQUE INDEX run_files_by_path ON run_files (run_id, path);
 CREATE INDEX run_files_by_content ON run_files (sha256);

@@ -17,14 +17,19 @@ export function query(values) {
   return new URLSearchParams(kept.map(([key, value]) => [key, String(value)])).toString();
 }
 
-export const get = (path, values = {}) => ask(`${path}?${query(values)}`);
+export const get = (path, values = {}, options = {}) => ask(`${path}?${query(values)}`, options);
 
 export const post = (path, body) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
-// Calls `onNews` with what was stored in a project; returns how to stop.
-export function listen(values, onNews) {
+export const fileAddress = (where, path) => `${prefix}/api/run/file?${query({ ...where, path })}`;
+export const frameAddress = (where, path) => `${prefix}/api/run/frame?${query({ ...where, path })}`;
+
+// Calls `onNews` with what was stored in a project and `onState` with whether the line is up; returns how to stop.
+export function listen(values, onNews, onState = () => {}) {
   const source = new EventSource(`${prefix}/api/stream?${query(values)}`);
   source.onmessage = (event) => onNews(JSON.parse(event.data));
+  source.onopen = () => onState(true);
+  source.onerror = () => onState(false);
   return () => source.close();
 }

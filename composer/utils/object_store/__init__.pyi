@@ -1,0 +1,9 @@
+from composer.storage.fsspec_store import FsspecObjectStore as FsspecObjectStore
+from composer.storage.gcs import GCSObjectStore as GCSObjectStore
+from composer.storage.libcloud import LibcloudObjectStore as LibcloudObjectStore
+from composer.storage.object_store import ObjectStore as ObjectStore
+from composer.storage.object_store import ObjectStoreTransientError as ObjectStoreTransientError
+from composer.storage.oci import OCIObjectStore as OCIObjectStore
+from composer.storage.s3 import S3ObjectStore as S3ObjectStore
+from composer.storage.sftp import SFTPObjectStore as SFTPObjectStore
+from composer.storage.uri import build_remote_backend as build_remote_backend

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from composer.tracking.protocol.refusal import BadRequestError
-from composer.tracking.server.api.runs import find_project, number
+from composer.tracking.server.api.lookup import find_project, number
 from composer.tracking.server.services import in_thread, json_response, services
 from composer.tracking.store import runs
 from composer.tracking.store.history import AXIS, EVENTS, HISTORY

@@ -6,23 +6,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from composer.tracking.protocol import jsontext
-from composer.tracking.protocol.refusal import BadRequestError, MissingError
-from composer.tracking.server.services import (
-    Services,
-    in_thread,
-    json_response,
-    read_json,
-    services,
-)
-from composer.tracking.store import artifacts, runs, users
+from composer.tracking.server.api.lookup import find_project, find_run, number
+from composer.tracking.server.services import in_thread, json_response, services
 from composer.tracking.store import files as run_files
 from composer.tracking.store import logs as run_logs
+from composer.tracking.store import runs, users
 from composer.tracking.store.history import EVENTS, HISTORY
-from composer.tracking.store.index import Reader, Row
+from composer.tracking.store.index import Row
 from composer.tracking.store.select import select_runs
 
 _PLAIN = (
     "id",
+    "ordinal",
     "name",
     "display_name",
     "state",
@@ -36,51 +31,6 @@ _PLAIN = (
     "event_lines",
     "log_lines",
 )
-
-
-def find_project(shared: Services, request: Request, reader: Reader) -> Row:
-    """The project that a request's ``entity`` and ``project`` name.
-
-    Raises:
-        MissingError: there is none for this user.
-    """
-    user = shared.user(request, reader)
-    query = request.query_params
-    found = runs.find_project(reader, user, query.get("entity"), query.get("project"))
-    if found is None:
-        raise MissingError(f"there is no project {query.get('project', '')[:80]!r}.")
-    return found
-
-
-def find_run(shared: Services, request: Request, reader: Reader) -> Row:
-    """The run that a request's ``entity``, ``project`` and ``run`` name.
-
-    Raises:
-        MissingError: there is none for this user.
-    """
-    project = find_project(shared, request, reader)
-    found = runs.find(reader, project["id"], request.query_params.get("run", ""))
-    if found is None:
-        raise MissingError(f"there is no run {request.query_params.get('run', '')[:80]!r}.")
-    return found
-
-
-def number(request: Request, name: str, default: float, low: float, high: float) -> float:
-    """A number from the query, within bounds.
-
-    Raises:
-        BadRequestError: not a number, or out of bounds.
-    """
-    text = request.query_params.get(name)
-    if text is None or text == "":
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise BadRequestError(f"{name}={text[:40]!r} must be a number from {low:g} to {high:g}.")
-    return value
 
 
 async def listing(request: Request) -> Response:
@@ -152,18 +102,31 @@ async def show(request: Request) -> Response:
     return await in_thread(read)
 
 
+async def trash(request: Request) -> Response:
+    """Runs thrown away from a project."""
+    shared = services(request)
+    with shared.store.reading() as reader:
+        rows = runs.in_trash(reader, find_project(shared, request, reader)["id"])
+    kept = ("name", "display_name", "trashed_at")
+    return json_response([{name: row[name] for name in kept} for row in rows])
+
+
 async def logs(request: Request) -> Response:
-    """Console lines from ``start`` on; a negative start counts from the end."""
+    """Console lines from ``start`` on, or those that hold a text; see `run_logs`."""
     shared = services(request)
 
     def read() -> Response:
         limit = int(number(request, "limit", 1000, 1, 10_000))
         start = int(number(request, "start", -limit, -1e12, 1e12))
+        text = request.query_params.get("search")
         with shared.store.reading() as reader:
             row = find_run(shared, request, reader)
             total = row["log_lines"] or 0
             first = max(0, total + start) if start < 0 else start
-            rows = run_logs.read(reader, row["id"], first, first + limit)
+            if text:
+                rows = run_logs.search(reader, row["id"], text[:1000], max(start, 0), limit)
+            else:
+                rows = run_logs.read(reader, row["id"], first, first + limit)
         return json_response({"total": total, "lines": [run_logs.parse(each) for each in rows]})
 
     return await in_thread(read)
@@ -190,46 +153,5 @@ async def files(request: Request) -> Response:
                 for each in rows
             ]
         )
-
-    return await in_thread(read)
-
-
-async def stop(request: Request) -> Response:
-    """Ask a run's process to stop."""
-    shared = services(request)
-    row = await _named_run(shared, request)
-    await in_thread(
-        lambda: shared.store.do(lambda tx: runs.request_stop(tx, runs.reload(tx, row["id"])))
-    )
-    return json_response({})
-
-
-async def delete(request: Request) -> Response:
-    """Delete a run."""
-    shared = services(request)
-    row = await _named_run(shared, request)
-    await in_thread(
-        lambda: shared.store.do(
-            lambda tx: runs.delete(tx, runs.reload(tx, row["id"]), False, artifacts.delete)
-        )
-    )
-    return json_response({})
-
-
-async def _named_run(shared: Services, request: Request) -> Row:
-    """The run that a posted JSON object names by entity, project and run."""
-    body = await read_json(request)
-    names = [body.get(name) for name in ("entity", "project", "run")]
-    if not all(isinstance(name, str) for name in names):
-        raise BadRequestError("give 'entity', 'project' and 'run'.")
-
-    def read() -> Row:
-        with shared.store.reading() as reader:
-            user = shared.user(request, reader)
-            project = runs.find_project(reader, user, names[0], names[1])
-            found = runs.find(reader, project["id"], str(names[2])) if project else None
-        if found is None:
-            raise MissingError(f"there is no run {str(names[2])[:80]!r}.")
-        return found
 
     return await in_thread(read)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from composer.tracking.protocol import jsontext
-from composer.tracking.server.api.runs import find_project
+from composer.tracking.server.api.lookup import find_project
 from composer.tracking.server.services import services
 from composer.tracking.store.store import Store
 

@@ -1,0 +1,16 @@
+from composer.storage.files import get_file as get_file
+from composer.storage.files import list_remote_objects as list_remote_objects
+from composer.storage.fsspec_store import FsspecObjectStore as FsspecObjectStore
+from composer.storage.gcs import GCSObjectStore as GCSObjectStore
+from composer.storage.libcloud import LibcloudObjectStore as LibcloudObjectStore
+from composer.storage.object_store import ObjectStore as ObjectStore
+from composer.storage.object_store import ObjectStoreTransientError as ObjectStoreTransientError
+from composer.storage.oci import OCIObjectStore as OCIObjectStore
+from composer.storage.remote_uploader import RemoteUploader as RemoteUploader
+from composer.storage.s3 import S3ObjectStore as S3ObjectStore
+from composer.storage.schedule import Upload as Upload
+from composer.storage.sftp import SFTPObjectStore as SFTPObjectStore
+from composer.storage.uploader import RetryPolicy as RetryPolicy
+from composer.storage.uploader import Uploader as Uploader
+from composer.storage.uri import parse_uri as parse_uri
+from composer.storage.uri import store_of as store_of

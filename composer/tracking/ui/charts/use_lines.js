@@ -1,0 +1,74 @@
+// Fetches what a line chart draws: everything when the question changes, and while runs go on only the
+// lines of runs that have news, no faster than the machine answers.
+import { get } from "../api.js";
+import { useEffect, useRef, useState } from "../lib/html.js";
+import { sorted, toLine } from "../lib/lines.js";
+
+const SLOWEST_LIVE_MS = 2000;
+
+// `ask` is {where, key, x, names, low, high, points, stream}; `news` maps run names to how many lines they
+// have. Returns {lines: Map of run name to line, isLoading, error}.
+export function useLines(ask, news, isVisible) {
+  const [state, setState] = useState({ lines: new Map(), isLoading: true, error: null, question: "" });
+  const seen = useRef(new Map());
+  const busy = useRef({ until: 0, timer: undefined });
+  const question = JSON.stringify(ask);
+
+  const fetchLines = async (names, signal) => {
+    const { where, key, x, low, high, points, stream } = ask;
+    const start = performance.now();
+    const counts = names.map((name) => [name, news.get(name)]);
+    const found = names.length ? await get("/api/chart", { ...where, key, x: x ?? null, runs: names.join(","), points, low, high, stream }, { signal }) : { lines: {} };
+    counts.forEach(([name, count]) => seen.current.set(name, count));
+    busy.current.until = performance.now() + Math.max(SLOWEST_LIVE_MS, 8 * (performance.now() - start));
+    return new Map(Object.entries(found.lines).map(([name, answer]) => [name, sorted(toLine(answer))]));
+  };
+
+  useEffect(() => {
+    if (!isVisible) return undefined;
+    const abort = new AbortController();
+    setState((before) => ({ ...before, isLoading: true }));
+    fetchLines(ask.names, abort.signal).then(
+      (lines) => setState({ lines, isLoading: false, error: null, question }),
+      (error) => { if (error.name !== "AbortError") setState((before) => ({ ...before, isLoading: false, error })); },
+    );
+    return () => abort.abort();
+  }, [question, isVisible]);
+
+  const changed = state.question === question ? ask.names.filter((name) => seen.current.has(name) && seen.current.get(name) !== news.get(name)) : [];
+  const signature = changed.map((name) => `${name}:${news.get(name)}`).join();
+  useEffect(() => {
+    if (!isVisible || !signature || document.hidden) return undefined;
+    const timer = setTimeout(() => {
+      fetchLines(changed).then((lines) => setState((before) => (before.question === question ? { ...before, lines: new Map([...before.lines, ...lines]) } : before)), () => {});
+    }, Math.max(0, busy.current.until - performance.now()));
+    return () => clearTimeout(timer);
+  }, [signature, isVisible, question]);
+
+  return state;
+}
+
+// Whether an element is on or near the screen.
+export function useVisible(ref) {
+  const [isVisible, setVisible] = useState(false);
+  useEffect(() => {
+    const observer = new IntersectionObserver((entries) => setVisible(entries[entries.length - 1].isIntersecting), { rootMargin: "150px" });
+    observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, []);
+  return isVisible;
+}
+
+// The size of an element, as it changes.
+export function useSize(ref) {
+  const [size, setSize] = useState({ width: 0, height: 0 });
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => {
+      const { width, height } = entry.contentRect;
+      setSize((before) => (before.width === width && before.height === height ? before : { width, height }));
+    });
+    observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, []);
+  return size;
+}

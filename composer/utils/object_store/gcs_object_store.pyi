@@ -1,0 +1,1 @@
+from composer.storage.gcs import *

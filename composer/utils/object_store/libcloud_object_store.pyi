@@ -1,0 +1,1 @@
+from composer.storage.libcloud import *

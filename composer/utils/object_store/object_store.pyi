@@ -1,0 +1,1 @@
+from composer.storage.object_store import *

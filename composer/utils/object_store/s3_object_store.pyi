@@ -1,0 +1,1 @@
+from composer.storage.s3 import *

@@ -1,0 +1,1 @@
+from composer.storage.remote_uploader import *
