@@ -218,8 +218,8 @@ def _placed_after(path: str, object_store: Any) -> Iterator[str]:
         names = sorted(os.listdir(aside), key=lambda name: name == os.path.basename(path))
         for name in names:
             made = os.path.join(aside, name)
-            if folder is not None:
-                os.replace(made, os.path.join(folder, name))
+            if object_store is None:
+                os.replace(made, os.path.join(os.path.dirname(os.path.abspath(path)), name))
             else:
                 remote = os.path.join(os.path.dirname(path), name)
                 object_store.upload_object(object_name=remote, filename=made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -97,8 +97,8 @@ def _load_onnx(path: str) -> Callable[[Call], Any]:
 
     def run(call: Call) -> Any:
         arrays = [tensor.numpy() for tensor in _tensors(call)]
-        # Inputs that the model does not look at are left out of the file by some versions.
-        return [torch.from_numpy(array) for array in session.run(None, dict(zip(names, arrays)))]
+        given = dict(zip(names, arrays, strict=True))
+        return [torch.from_numpy(array) for array in session.run(None, given)]
 
     return run
 
@@ -116,4 +116,4 @@ def _copied(value: Any) -> Any:
 
 def _tensors(value: Any) -> list[torch.Tensor]:
     leaves = tree_leaves(value)
-    return cast("list[torch.Tensor]", [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)])
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]

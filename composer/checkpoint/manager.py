@@ -39,11 +39,7 @@ class CheckpointUploader(Protocol):
     """Brings committed checkpoints somewhere else; its methods are called from several threads."""
 
     def upload(self, folder: str, record: Record) -> None:
-        """Queue a checkpoint. Its files stay in ``folder`` until :meth:`has_arrived` says yes."""
-        ...
-
-    def has_arrived(self, record: Record) -> bool:
-        """Return whether a checkpoint need not be kept here for the upload any more."""
+        """Queue a checkpoint; its files may be deleted from ``folder`` once this returns."""
         ...
 
     def check(self) -> None:
@@ -52,6 +48,10 @@ class CheckpointUploader(Protocol):
 
     def wait(self) -> None:
         """Wait until everything has arrived, and raise what went wrong."""
+        ...
+
+    def close(self) -> None:
+        """Stop, at the end of the run."""
         ...
 
 
@@ -197,6 +197,8 @@ class CheckpointManager:
 
     def close(self) -> None:
         """Give the folder free; nothing may be saved afterwards."""
+        if self._uploader is not None:
+            self._uploader.close()
         unlock_folder(self.folder)
 
     def release(self, names: Iterable[str]) -> None:
@@ -227,8 +229,7 @@ class CheckpointManager:
         """Delete what no rule keeps and nobody waits for."""
         with self._lock:
             for record in self._retention.outdated(self.records):
-                is_needed = self._uploader is not None and not self._uploader.has_arrived(record)
-                if record.name not in self._held and not is_needed:
+                if record.name not in self._held:
                     self._delete(record)
 
     def _finish(self, staged: Staged, facts: Record) -> None:

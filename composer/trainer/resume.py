@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from composer.checkpoint.layout import check_is_local, fill_for_loading
+from composer.checkpoint.layout import fill_for_loading
 from composer.checkpoint.newest import Found, find_newest_valid
+from composer.checkpoint.remote_folder import RemoteFolder
 from composer.core.dataset_io import (
     apply_dataset_state,
     generator_states,
@@ -29,7 +31,9 @@ from composer.distributed.reproducibility import (
     load_own_rng_state,
     load_rng_state,
 )
+from composer.distributed.waiting import busy_wait_for_local_rank_zero
 from composer.errors import CorruptCheckpointError, DataError, DistributedError, StateError
+from composer.storage.uri import is_uri
 
 __all__ = ["DataloaderPosition", "find_latest"]
 
@@ -46,41 +50,62 @@ def find_latest(
 ) -> str | None:
     """Return the newest whole checkpoint of a run, for ``autoresume``; all ranks call this.
 
-    Newer ones that are broken are skipped, and it is said which and why.
+    Newer ones that are broken are skipped, and it is said which and why. From a folder at an
+    address, each machine fetches the checkpoint once.
 
     Args:
-        save_folder: the run's folder of checkpoints; ``{run_name}`` is filled in.
+        save_folder: the run's folder of checkpoints, here or at an address; ``{run_name}`` is
+            filled in.
         latest_filename: name of the link in it; ``{rank}`` is 0.
         run_name: the run's name.
         filename: name template of the run's checkpoints.
 
     Returns:
-        The path to load, or ``None`` if the run has no checkpoint yet.
+        The local path to load, or ``None`` if the run has no checkpoint yet.
 
     Raises:
         ValueError: there are checkpoints, and all of them are broken.
         RuntimeError: some ranks see the checkpoint and others do not.
     """
-    check_is_local(save_folder, "save_folder")
     folder = fill_for_loading(save_folder, run_name)
+    latest = fill_for_loading(latest_filename, run_name)
+    remote = RemoteFolder(folder, run_name, latest) if is_uri(folder) else None
     choice: list[Found | None] = [None]
-    if comm.get_global_rank() == 0:
-        # Whether a file is whole is judged once, by reading all of it.
-        choice[0] = find_newest_valid(folder, filename, fill_for_loading(latest_filename, run_name))
+    with busy_wait_for_local_rank_zero(tempfile.gettempdir()):
+        if comm.get_global_rank() == 0:
+            # Whether a file is whole is judged once, by reading all of it.
+            local = find_newest_valid(folder, filename, latest) if remote is None else None
+            choice[0] = local if remote is None else remote.fetch_newest(filename)
     comm.broadcast_object_list(choice, src=0)
     found = choice[0]
     assert found is not None
     if found.path is None:
         _refuse_to_start_over(folder, found)
         return None
-    everywhere = comm.all_gather_object(os.path.lexists(found.path))
+    path = found.path if remote is None else _fetch_on_each_machine(remote, found.path)
+    _check_all_see(path)
+    return path
+
+
+def _fetch_on_each_machine(remote: RemoteFolder, path_on_first: str) -> str:
+    """Return this machine's copy of a checkpoint that rank 0 has on its own."""
+    path = path_on_first
+    with busy_wait_for_local_rank_zero(tempfile.gettempdir()):
+        if comm.get_local_rank() == 0 and comm.get_global_rank() != 0:
+            path = remote.fetch(os.path.basename(path_on_first))
+    remote.close()
+    offers = comm.all_gather_object((comm.get_node_rank(), comm.get_global_rank(), path))
+    return min(each for each in offers if each[0] == comm.get_node_rank())[2]
+
+
+def _check_all_see(path: str) -> None:
+    everywhere = comm.all_gather_object(os.path.lexists(path))
     if not all(everywhere):
         ranks = [rank for rank, is_there in enumerate(everywhere) if not is_there]
         raise DistributedError(
-            f"autoresume found {found.path!r} on rank 0 and not on the ranks {ranks}: save_folder "
-            "must be one folder that all nodes see, or be copied to all of them"
+            f"autoresume found {path!r} on rank 0 and not on the ranks {ranks}: save_folder must "
+            "be one folder that all nodes see, an address, or be copied to all of them"
         )
-    return found.path
 
 
 def _refuse_to_start_over(folder: str, found: Found) -> None:
