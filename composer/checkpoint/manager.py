@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -259,11 +258,7 @@ class CheckpointManager:
         self.delete_outdated()
 
     def _delete(self, record: Record) -> None:
-        # The manifest goes last: until then it says what is missing.
-        for part in record.files:
-            with suppress(FileNotFoundError):
-                os.remove(os.path.join(self.folder, part.name))
-        self._manifests.remove(record.name)
+        self._manifests.delete_checkpoint(record)
         del self._series_records[record.name]
         log.debug("deleted the old checkpoint %s", os.path.join(self.folder, record.name))
 

@@ -156,6 +156,27 @@ class Manifests:
                     records.append(record)
         return sorted(records, key=lambda record: (record.sequence, record.name))
 
+    def next_sequence(self) -> int:
+        """Return the number of the next checkpoint in the order of saving."""
+        return max((record.sequence for record in self.all()), default=0) + 1
+
+    def delete_checkpoint(self, record: Record) -> None:
+        """Delete a checkpoint's files, then its manifest: until then it says what is missing."""
+        for part in record.files:
+            path = os.path.join(self.folder, part.name)
+            with suppress(FileNotFoundError):
+                os.remove(path)
+            self._remove_empty_folders(os.path.dirname(part.name))
+        self.remove(record.name)
+
+    def _remove_empty_folders(self, name: str) -> None:
+        while name:
+            try:
+                os.rmdir(os.path.join(self.folder, name))
+            except OSError:
+                return
+            name = os.path.dirname(name)
+
     def of_series(self, series: str) -> list[Record]:
         """Return the readable manifests of one saver's checkpoints, the newest last."""
         return [record for record in self.all() if record.series == series]
