@@ -248,6 +248,8 @@ class BlurConv2d(_Blur):
         if not blur_first:
             self.blur_stride = _pair(conv.stride)
             conv.stride = (1, 1)
+        # Kept here, because another method may put something else in the convolution's place.
+        self._channels = conv.in_channels if blur_first else conv.out_channels
         self.conv = conv
 
     def extra_repr(self) -> str:
@@ -257,10 +259,8 @@ class BlurConv2d(_Blur):
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolved images, of the size that the ``Conv2d`` alone gives."""
         if self.blur_first:
-            return self.conv(blur_2d(input, self.conv.in_channels, filter=self.filter))
-        return blur_2d(
-            self.conv(input), self.conv.out_channels, self.blur_stride, filter=self.filter
-        )
+            return self.conv(blur_2d(input, self._channels, filter=self.filter))
+        return blur_2d(self.conv(input), self._channels, self.blur_stride, filter=self.filter)
 
     @staticmethod
     def from_conv2d(

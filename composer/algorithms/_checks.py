@@ -1,19 +1,21 @@
-"""Checks of constructor arguments that several methods share.
+"""Checks of arguments, and a warning, that several methods share.
 
-They raise where a method is made, so that a typing slip does not show at batch 10,000.
+Arguments are checked where a method is made, so that a typing slip does not show at batch 10,000.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from composer.errors import ArgumentTypeError, ConfigError, DataError, did_you_mean
+from composer.utils.warnings import NoEffectWarning
 
-__all__ = ["check_choice", "check_number", "check_tensor"]
+__all__ = ["check_choice", "check_number", "check_tensor", "check_whole", "warn_no_effect"]
 
 
 def check_number(
@@ -40,6 +42,19 @@ def check_number(
     raise ConfigError(f"{name}={value!r} is out of range; it must be {' and '.join(rules)}")
 
 
+def check_whole(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
+    """Refuse what is no whole number in ``[low, high]``.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: out of range.
+    """
+    if not isinstance(value, int):
+        kind = type(value).__name__
+        raise ArgumentTypeError(f"{name} must be a whole number, got {value!r} ({kind})")
+    check_number(name, value, low, high)
+
+
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     """Refuse what is not one of ``choices``.
 
@@ -62,4 +77,20 @@ def check_tensor(method: object, what: str, value: Any) -> Tensor:
     raise DataError(
         f"{type(method).__name__} needs {what} that are one tensor, got a {type(value).__name__}; "
         "give input_key and target_key as a pair of callables (get, set) if the tensor lies deeper"
+    )
+
+
+def warn_no_effect(method: str, model: nn.Module, wanted: str) -> None:
+    """Say that a method found no layer to act on.
+
+    Args:
+        method: the method's name.
+        model: where it looked.
+        wanted: what it looked for.
+    """
+    warnings.warn(
+        f"{method} changed nothing in {type(model).__name__}: it looked for {wanted}, and found "
+        "none",
+        NoEffectWarning,
+        stacklevel=3,
     )

@@ -15,7 +15,6 @@ the first convolution on the RGB image alone. A checkpoint trained with it needs
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -29,7 +28,7 @@ from composer.algorithms._blurpool_layers import (
     blur_2d,
     blurmax_pool2d,
 )
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_number, warn_no_effect
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -40,7 +39,6 @@ from composer.utils.module_surgery import (
     count_module_instances,
     replace_module_classes,
 )
-from composer.utils.warnings import NoEffectWarning
 
 __all__ = [
     "BlurConv2d",
@@ -104,8 +102,9 @@ def apply_blurpool(
         policies[nn.Conv2d] = blur_conv
     replaced = replace_module_classes(model, policies, optimizers)
     if not replaced and not count_module_instances(model, (BlurConv2d, BlurMaxPool2d)):
-        wanted = f"strided Conv2d with at least {min_channels} input channels"
-        _warn(model, replace_convs, replace_maxpools, wanted)
+        wanted = [f"strided Conv2d with at least {min_channels} input channels"] * replace_convs
+        wanted += ["MaxPool2d with a stride"] * replace_maxpools
+        warn_no_effect("BlurPool", model, " and ".join(wanted))
 
 
 def _blur_maxpool(module: nn.Module, index: int) -> nn.Module | None:
@@ -115,16 +114,6 @@ def _blur_maxpool(module: nn.Module, index: int) -> nn.Module | None:
     if (max(stride) if isinstance(stride, Sequence) else stride) == 1:
         return None
     return BlurMaxPool2d.from_maxpool2d(module, index)
-
-
-def _warn(model: nn.Module, replace_convs: bool, replace_maxpools: bool, convs: str) -> None:
-    wanted = [convs] * replace_convs + ["MaxPool2d with a stride"] * replace_maxpools
-    warnings.warn(
-        f"BlurPool changed nothing in {type(model).__name__}: it looked for "
-        f"{' and '.join(wanted)}, and found none",
-        NoEffectWarning,
-        stacklevel=3,
-    )
 
 
 def _check(replace_convs: bool, replace_maxpools: bool, min_channels: int) -> None:

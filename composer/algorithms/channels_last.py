@@ -15,16 +15,15 @@ Suggested values: none, there is nothing to set. Combine with ``precision='amp_b
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import torch
 
+from composer.algorithms._checks import warn_no_effect
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
-from composer.utils.warnings import NoEffectWarning
 
 __all__ = ["ChannelsLast", "apply_channels_last"]
 
@@ -46,12 +45,8 @@ def apply_channels_last(model: torch.nn.Module) -> None:
             tensor.data = tensor.data.contiguous(memory_format=memory_format)
             changed += 1
     if not changed:
-        warnings.warn(
-            f"channels last changes nothing in {type(model).__name__}: it looked for parameters of "
-            "4 or 5 dimensions, such as those of Conv2d and Conv3d, and found none",
-            NoEffectWarning,
-            stacklevel=2,
-        )
+        wanted = "parameters of 4 or 5 dimensions, such as those of Conv2d and Conv3d"
+        warn_no_effect("ChannelsLast", model, wanted)
 
 
 class ChannelsLast(Algorithm):

@@ -14,17 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from composer.algorithms.blurpool import BlurPool
-from composer.algorithms.channels_last import ChannelsLast
-from composer.algorithms.cutmix import CutMix
-from composer.algorithms.ema import EMA
-from composer.algorithms.gradient_clipping import GradientClipping
-from composer.algorithms.label_smoothing import LabelSmoothing
-from composer.algorithms.mixup import MixUp
-from composer.algorithms.progressive_resizing import ProgressiveResizing
 from composer.callbacks.activation_monitor import ActivationMonitor
 from composer.callbacks.lr_monitor import LRMonitor
 from composer.callbacks.nan_monitor import NaNMonitor
@@ -37,11 +28,11 @@ from composer.core.callback import Callback
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.devices.device import Device
-from composer.models.tasks.classification import ComposerClassifier
 from composer.optim.decoupled_weight_decay import DecoupledAdamW
 from composer.trainer.trainer import Trainer
+from tests.contract._cases import Case, first_cases
+from tests.contract._workloads import VISION, Workload
 from tests.core._doubles import Memory
-from tests.house.source import REPOSITORY
 
 NUM_BATCHES = 6
 
@@ -98,19 +89,15 @@ class ReadsPerBatch(Callback):
         return max(b - a for a, b in zip(self.at_start, self.at_start[1:], strict=False))
 
 
-def image_model() -> ComposerClassifier:
-    net = nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(16, 16, 3, stride=2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(16, 4),
-    )  # fmt: skip
-    return ComposerClassifier(net, num_classes=4)
-
-
-def most_reads(*algorithms: Algorithm, callbacks: Sequence[Callback] = (), **arguments: Any) -> int:
+def most_reads(
+    *algorithms: Algorithm,
+    callbacks: Sequence[Callback] = (),
+    workload: Workload = VISION,
+    **arguments: Any,
+) -> int:
     """Train some batches on the made-up device and return the most reads of one batch."""
-    model = image_model().to("meta")
-    batches = [(torch.randn(8, 3, 16, 16), torch.zeros(8, dtype=torch.long))] * NUM_BATCHES
+    model = workload.model().to("meta")
+    batches = [workload.batch()] * NUM_BATCHES
     reads = HostReads()
     watcher = ReadsPerBatch(reads)
     given: dict[str, Any] = {"loggers": Memory(), "progress_bar": False} | arguments
@@ -162,29 +149,11 @@ def test_a_step_with_console_lines_reads_once() -> None:
     assert most_reads(loggers=None, log_to_console=True, console_stream=stream) == 1
 
 
-METHODS: dict[str, Callable[[], list[Algorithm]]] = {
-    "BlurPool": lambda: [BlurPool()],
-    "ChannelsLast": lambda: [ChannelsLast()],
-    "CutMix": lambda: [CutMix()],
-    "EMA": lambda: [EMA(half_life="4ba", update_interval="1ba")],
-    "GradientClipping": lambda: [GradientClipping("norm", 1.0), GradientClipping("value", 1.0)],
-    "LabelSmoothing": lambda: [LabelSmoothing()],
-    "MixUp": lambda: [MixUp()],
-    "ProgressiveResizing": lambda: [ProgressiveResizing()],
-}
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_no_method_reads_the_device_in_a_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("case", first_cases(), ids=str)
+def test_no_method_reads_the_device_in_a_step(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     # There is no autocast for meta tensors, and it reads nothing.
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())
-    assert most_reads(*METHODS[name]()) == 1
-
-
-def test_every_method_is_among_those() -> None:
-    stub = REPOSITORY.joinpath("composer", "algorithms", "__init__.pyi").read_text("utf-8")
-    names = {line.split(" as ")[1] for line in stub.splitlines() if " as " in line}
-    assert names == set(METHODS)
+    assert most_reads(case.make(), workload=case.workload, **case.keywords) == 1
 
 
 # What a user may leave on in every run. The others read when they act, seldom or by their nature:
