@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import os
-<<<<<<< HEAD
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-=======
->>>>>>> main
 
 from composer.checkpoint.layout import fill_for_loading
 from composer.checkpoint.newest import Found, find_newest_valid
-<<<<<<< HEAD
 from composer.checkpoint.remote_folder import RemoteFolder
-from composer.core.dataset_io import (
-    apply_dataset_state,
-    generator_states,
-    is_open,
-    load_generator_states,
-    reload_dataset_state,
-)
-from composer.core.state import State
 from composer.distributed import comm
-from composer.distributed.reproducibility import (
-    get_own_rng_state,
-    load_own_rng_state,
-    load_rng_state,
-)
 from composer.distributed.waiting import busy_wait_for_local_rank_zero
-from composer.errors import CorruptCheckpointError, DataError, DistributedError, StateError
-from composer.storage.uri import is_uri
-=======
-from composer.distributed import comm
 from composer.errors import CorruptCheckpointError, DistributedError
->>>>>>> main
+from composer.storage.uri import is_uri
 
 __all__ = ["find_latest"]
 
@@ -67,21 +44,30 @@ def find_latest(
     folder = fill_for_loading(save_folder, run_name)
     latest = fill_for_loading(latest_filename, run_name)
     remote = RemoteFolder(folder, run_name, latest) if is_uri(folder) else None
-    choice: list[Found | None] = [None]
-    with busy_wait_for_local_rank_zero(tempfile.gettempdir()):
-        if comm.get_global_rank() == 0:
-            # Whether a file is whole is judged once, by reading all of it.
-            local = find_newest_valid(folder, filename, latest) if remote is None else None
-            choice[0] = local if remote is None else remote.fetch_newest(filename)
-    comm.broadcast_object_list(choice, src=0)
-    found = choice[0]
-    assert found is not None
-    if found.path is None:
-        _refuse_to_start_over(folder, found)
-        return None
-    path = found.path if remote is None else _fetch_on_each_machine(remote, found.path)
+    try:
+        found = _search_on_first(folder, latest, filename, remote)
+        if found.path is None:
+            _refuse_to_start_over(folder, found)
+            return None
+        path = found.path if remote is None else _fetch_on_each_machine(remote, found.path)
+    finally:
+        if remote is not None:
+            remote.close()
     _check_all_see(path)
     return path
+
+
+def _search_on_first(folder: str, latest: str, filename: str, remote: RemoteFolder | None) -> Found:
+    """Let rank 0 judge, once, by reading all of a file, and tell the others."""
+    found = Found(None, ())
+    with busy_wait_for_local_rank_zero(tempfile.gettempdir()):
+        if comm.get_global_rank() == 0 and remote is None:
+            found = find_newest_valid(folder, filename, latest)
+        elif comm.get_global_rank() == 0 and remote is not None:
+            found = remote.fetch_newest(filename)
+    choice = [found]
+    comm.broadcast_object_list(choice, src=0)
+    return choice[0]
 
 
 def _fetch_on_each_machine(remote: RemoteFolder, path_on_first: str) -> str:
@@ -90,7 +76,6 @@ def _fetch_on_each_machine(remote: RemoteFolder, path_on_first: str) -> str:
     with busy_wait_for_local_rank_zero(tempfile.gettempdir()):
         if comm.get_local_rank() == 0 and comm.get_global_rank() != 0:
             path = remote.fetch(os.path.basename(path_on_first))
-    remote.close()
     offers = comm.all_gather_object((comm.get_node_rank(), comm.get_global_rank(), path))
     return min(each for each in offers if each[0] == comm.get_node_rank())[2]
 
