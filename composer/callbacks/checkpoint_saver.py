@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from composer.checkpoint.container import check_can_write
-from composer.checkpoint.layout import fill_for_loading, fill_for_saving, is_remote
+from composer.checkpoint.layout import fill_for_loading, fill_for_saving
 from composer.checkpoint.manager import CheckpointManager
 from composer.checkpoint.manifest import Manifests
 from composer.checkpoint.newest import why_invalid
@@ -33,7 +33,7 @@ from composer.core.time import Time, Timestamp
 from composer.core.weight_view import evaluation_weights
 from composer.distributed import comm
 from composer.errors import ConfigError, StateError, unknown_name
-from composer.storage.uri import store_of
+from composer.storage.uri import is_uri, store_of
 from composer.utils.folders import create_symlink_file
 
 __all__ = ["CheckpointSaver"]
@@ -68,7 +68,8 @@ class CheckpointSaver(Callback):
             the state and the event that says whether to save now. At the end of training too.
         overwrite: whether the folder may hold files this run would only write later.
         num_checkpoints_to_keep: how many of the newest to keep on disk; -1 for all. 0 deletes each
-            once logger destinations have it, and makes no link.
+            once logger destinations have it, and makes no link. With an address as folder, one
+            stays on this machine.
         weights_only: save only the model's weights, from which training cannot go on.
         ignore_keys: what to leave out; see :func:`composer.checkpoint.remap.leave_out`.
         num_concurrent_uploads: how many files may be uploaded at once, at least 1.
@@ -107,7 +108,7 @@ class CheckpointSaver(Callback):
         save_async: bool = True,
         with_safetensors: bool = False,
     ) -> None:
-        if is_remote(folder):
+        if is_uri(folder):
             # Refuses unknown schemes and missing packages; placeholders are not filled yet.
             store_of(os.fspath(folder))
         check_can_write(filename)
@@ -327,17 +328,28 @@ class CheckpointSaver(Callback):
             self.save(state, logger)
 
     def _take_folder(self, state: State) -> None:
+        # Before anything is looked at: another process may be writing there.
+        manager = self._manager_of(state)
+        if self.overwrite:
+            return
+        try:
+            self._refuse_conflicts(manager.folder, state)
+        except FileExistsError:
+            self._manager = None
+            manager.close()
+            raise
+
+    def _refuse_conflicts(self, folder: str, state: State) -> None:
+        """Refuse a folder with checkpoints this run would only write later."""
         name = format_name_with_dist(self.filename, state.run_name)
-        folder = self._folder or ""
-        if self._remote is not None and not self.overwrite:
+        if self._remote is not None:
             names = self._remote.later()
             ensure_no_conflicting_names(names, name, state.timestamp, self._remote.uri)
-        elif not self.overwrite:
+        else:
             # What is broken was not gone on from, and may be written anew.
             ensure_folder_has_no_conflicting_files(
                 folder, name, state.timestamp, lambda path: why_invalid(path, folder) is not None
             )
-        self._manager_of(state)
 
     def _manager_of(self, state: State) -> CheckpointManager:
         if self._manager is None:
@@ -415,7 +427,7 @@ class CheckpointSaver(Callback):
         self._is_open = True
         self._run_name = run_name
         folder = fill_for_loading(self.folder, run_name)
-        if is_remote(folder):
+        if is_uri(folder):
             self._remote = self._open_remote(folder)
             folder = self._remote.folder
         os.makedirs(folder, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from composer.checkpoint.container import read_file
-from composer.checkpoint.fetch import fetched
+from composer.checkpoint.download import fetched
 from composer.checkpoint.foreign import to_todays_layout
 from composer.checkpoint.latest import find_file
 from composer.checkpoint.layout import (

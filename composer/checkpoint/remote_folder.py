@@ -3,8 +3,8 @@
 Checkpoints are written into a local folder and uploaded from there: the files of a checkpoint
 first, then its manifest, then the link to the newest. So what has a manifest in the bucket is
 complete there, and the link never leads to something that is not. The local folder belongs to one
-address; it begins empty with each run, and a copy in it is deleted when the bucket has it and the
-rules for keeping do not say otherwise. Nothing in the bucket is deleted.
+address and begins empty with each run; what waits for its upload is held by the queue. Nothing in
+the bucket is deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from composer.checkpoint.manifest import OWN_FOLDER, Manifests, Record, find_def
 from composer.distributed import comm
 from composer.storage.files import get_file
 from composer.storage.queue import private_folder
-from composer.storage.schedule import Upload
 from composer.storage.uploader import IN_THIS_PROCESS, RetryPolicy, Uploader
 from composer.storage.uri import parse_uri, store_of
 from composer.utils.folders import LINK_SUFFIX, create_symlink_file
@@ -69,7 +68,6 @@ class RemoteFolder:
         self._manifests = Manifests(self.folder)
         self._records: dict[str, Record] = {}
         self._broken: set[str] = set()
-        self._uploads: dict[str, Upload] = {}
         self._uploader: Uploader | None = None
 
     # At the start.
@@ -148,7 +146,10 @@ class RemoteFolder:
         return self._store.get_uri(self._name(name))
 
     def upload(self, folder: str, record: Record) -> None:
-        """Queue a checkpoint: its files, then its manifest, then the link."""
+        """Queue a checkpoint: its files, then its manifest, then the link.
+
+        The queue has files of its own, so those in the folder may be deleted at once.
+        """
         uploader = self._opened()
         parts = [
             uploader.submit(
@@ -156,7 +157,7 @@ class RemoteFolder:
             )
             for part in record.files
         ]
-        last = uploader.submit(
+        manifest = uploader.submit(
             self._manifests.path_of(record.name),
             self._name(f"{_MANIFESTS}{record.name}.json"),
             overwrite=True,
@@ -167,15 +168,9 @@ class RemoteFolder:
                 link = os.path.join(place, f"latest{LINK_SUFFIX}")
                 create_symlink_file(self._name(record.name), link)
                 name = self._name(self._latest) + LINK_SUFFIX
-                last = uploader.submit(link, name, overwrite=True, after=[last])
-        self._uploads[record.name] = last
+                uploader.submit(link, name, overwrite=True, after=[manifest])
         self._records.pop(record.name, None)
         self._records[record.name] = record
-
-    def has_arrived(self, record: Record) -> bool:
-        """Return whether a checkpoint is in the bucket."""
-        upload = self._uploads.get(record.name)
-        return upload is None or upload.is_stored
 
     def check(self) -> None:
         """Raise if an upload has failed for good."""

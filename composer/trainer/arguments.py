@@ -196,10 +196,6 @@ class LoadOptions:
     trust: bool
     verify: bool = True
 
-    def __post_init__(self) -> None:
-        if self.object_store is not None and self.path is None:
-            raise ConfigError("load_object_store says where load_path lies; give both or none")
-
     @classmethod
     def to_resume(cls, path: str, given: Self) -> Self:
         """Return the options for the run's own checkpoint: all of it, as it was written."""
