@@ -41,6 +41,7 @@ MOVED = {
     "composer.loggers.logger_destination": "composer.core.logger_destination",
     "composer.utils.device": "composer.devices.select",
     "composer.utils.dist": "composer.distributed.comm",
+    "composer.utils.inference": "composer.checkpoint.export",
     "composer.utils.object_store.gcs_object_store": "composer.storage.gcs",
     "composer.utils.object_store.libcloud_object_store": "composer.storage.libcloud",
     "composer.utils.object_store.object_store": "composer.storage.object_store",
