@@ -45,7 +45,8 @@ class LossSpikeMonitor(Callback):
       trained on again and no curve has two branches (after arXiv 2204.02311, section 5.1). On an
       accelerator that happens some batches later, when the answer is there.
 
-    ``loss_spikes/count`` is logged with each. With ``amp_fp16``, gradients that are not finite are
+    ``loss_spikes/count`` is logged with each. Gradients are judged as methods leave them: where
+    they are clipped, only the loss stands out. With ``amp_fp16``, gradients that are not finite are
     the gradient scaler's business.
 
     Args:
