@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import torch
+
 from composer.distributed import comm
 from composer.distributed.record import RECORD
+from composer.utils.atomic import write_text
 
 __all__ = ["RankReport", "explain", "write_flight_record"]
 
@@ -91,14 +94,11 @@ def _write_stacks(path: str) -> str:
 def write_flight_record(path: str) -> bool:
     """Write what PyTorch's flight recorder holds of NCCL's collectives, if there is one.
 
-    It records when the environment says ``TORCH_FR_BUFFER_SIZE`` (before torch 2.10:
-    ``TORCH_NCCL_TRACE_BUFFER_SIZE``).
+    It records when the environment variable ``TORCH_FR_BUFFER_SIZE`` says how many entries to keep.
 
     Returns:
         Whether there was anything to write.
     """
-    import torch
-
     library: Any = getattr(torch._C, "_distributed_c10d", None)
     for name in ("_dump_fr_trace_json", "_dump_nccl_trace_json"):
         dump = getattr(library, name, None)
@@ -107,9 +107,7 @@ def write_flight_record(path: str) -> bool:
         record = dump()
         if not json.loads(record).get("entries"):
             return False
-        text = record if isinstance(record, str) else record.decode("utf-8")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        write_text(path, record if isinstance(record, str) else record.decode("utf-8"))
         return True
     return False
 

@@ -18,6 +18,7 @@ from composer.core.state import State
 from composer.distributed import comm
 from composer.distributed.notice_board import NoticeBoard
 from composer.errors import ConfigError
+from composer.utils.atomic import write_text
 
 __all__ = ["HANG_EXIT_CODE", "HangMonitor"]
 
@@ -234,8 +235,7 @@ class HangMonitor(Callback):
         log.error("training hangs:\n%s", summary)
         path = os.path.join(folder, "report.txt")
         stacks = [f"--- rank {report.rank} ---\n{report.stacks}" for report in reports]
-        with open(path, "w", encoding="utf-8") as file:
-            file.write("\n\n".join([summary, *stacks]))
+        write_text(path, "\n\n".join([summary, *stacks]))
         # A tracker may be what hangs: it gets some time, and no more.
         sender = threading.Thread(
             target=_tell_loggers, args=(reports, summary, path, state, logger), daemon=True

@@ -136,7 +136,7 @@ class StallMonitor(Callback):
 
     def before_train_batch(self, state: State, logger: Logger) -> None:
         """Begin ``copy``."""
-        if self._device is not None and (self._num_steps + 1) % self._every == 0:
+        if self._device is not None and self._num_steps == 0:
             self._device.start()
         self._begin_copy(state, logger)
 

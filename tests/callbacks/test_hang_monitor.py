@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from composer.callbacks._hang_report import RankReport, explain
+from composer.callbacks._hang_report import RankReport, explain, write_flight_record
 from composer.callbacks.hang_monitor import HANG_EXIT_CODE, HangMonitor
 from composer.core.callback import Callback
 from composer.core.logger import Logger
@@ -136,6 +137,17 @@ def test_a_rank_without_a_report_is_named() -> None:
 
 def test_a_report_survives_as_text() -> None:
     assert RankReport.from_json(AT_WORK.to_json()) == AT_WORK
+
+
+def test_the_flight_recorder_is_written_where_it_holds_something(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "record.json"
+    assert write_flight_record(str(path)) is False
+    record = b'{"entries": [{"profiling_name": "nccl:all_reduce"}]}'
+    monkeypatch.setattr(torch._C._distributed_c10d, "_dump_fr_trace_json", lambda: record)
+    assert write_flight_record(str(path)) is True
+    assert "nccl:all_reduce" in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["timeout_s", "first_timeout_s", "grace_s"])

@@ -23,6 +23,7 @@ from composer.distributed import comm
 from composer.registry import CALLBACKS
 from tests._dist import run_ranks
 from tests.core._doubles import Memory
+from tests.house.source import REPOSITORY
 from tests.trainer._runs import assert_same, loader, make_trainer, weights_of
 
 # Off CUDA these say that they do nothing.
@@ -124,8 +125,10 @@ def test_it_is_asked_only_on_events_it_acts_on(case: Case) -> None:
 
 
 @all_cases
-def test_its_class_says_what_it_does(case: Case) -> None:
+def test_its_class_and_the_page_of_callbacks_say_what_it_does(case: Case) -> None:
     assert CALLBACKS.get(case.name).__doc__
+    page = (REPOSITORY / "docs" / "callbacks.md").read_text("utf-8")
+    assert f"| `{case.name}` |" in page
 
 
 # In a run.
