@@ -252,7 +252,10 @@ class Engine:
                     function(state, logger)
             except Exception as error:
                 self._blame(error, callback, event)
-                raise
+                if event is Event.INIT or not isinstance(callback, LoggerDestination):
+                    raise
+                logger.switch_off(callback, error)
+                self._listeners.clear()
         if event not in _CHECKPOINT_EVENTS:
             # Not added to: what callbacks log has been counted on its own already.
             logger.watching_ns = before + perf_counter_ns() - began
@@ -287,7 +290,11 @@ class Engine:
 
     def _calls(self, event: Event) -> list[_Call]:
         callbacks = [c for c in self.state.callbacks if not isinstance(c, LoggerDestination)]
-        destinations = [c for c in self.state.callbacks if isinstance(c, LoggerDestination)]
+        destinations = [
+            c
+            for c in self.state.callbacks
+            if isinstance(c, LoggerDestination) and self.logger.works(c)
+        ]
         ordered = destinations + callbacks if event is Event.INIT else callbacks + destinations
         calls: list[_Call] = []
         for callback in ordered:

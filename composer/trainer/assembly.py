@@ -26,6 +26,7 @@ from composer.core.logger_destination import LoggerDestination
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
 from composer.core.tracer import Tracer
+from composer.core.weight_view import WeightView, set_weight_view
 from composer.devices.device import Device
 from composer.distributed import comm, reproducibility
 from composer.distributed.plan import ParallelismPlan
@@ -35,12 +36,12 @@ from composer.optim.decoupled_weight_decay import DecoupledSGDW
 from composer.trainer.arguments import LoggingOptions, SaveOptions
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
+from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.fit_loop import FitLoop
 from composer.trainer.gradients import GradientPass
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition
 from composer.trainer.schedule import Schedules
 from composer.trainer.train_metrics import TrainMetrics
 from composer.trainer.train_step import TrainStep
@@ -60,6 +61,7 @@ __all__ = [
     "default_callbacks",
     "eval_metrics_of",
     "fixed_microbatch_size",
+    "place_optimizers",
     "run_facts",
     "set_up_ranks",
     "train_metrics_of",
@@ -131,6 +133,20 @@ def choose_optimizers(model: torch.nn.Module, given: OptimizersInput) -> Optimiz
                 "model.parameters() of the model given to the Trainer"
             )
     return given
+
+
+def place_optimizers(state: State) -> None:
+    """Move the optimizers' states to the device, and adopt the weight view of one that has two.
+
+    Schedule-free optimizers train one set of weights and mean another to be used.
+
+    Raises:
+        ValueError: two optimizers do.
+    """
+    for optimizer in state.optimizers:
+        state.device.optimizer_to_device(optimizer)
+        if isinstance(optimizer, WeightView):
+            set_weight_view(state, optimizer)
 
 
 def build_destinations(options: LoggingOptions) -> list[LoggerDestination]:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+from composer.checkpoint.export import ExportFormat, Transform, export_with_logger
 from composer.checkpoint.load_run import load_checkpoint
 from composer.checkpoint.retention import Retention
 from composer.checkpoint.save_run import save_checkpoint
@@ -30,6 +31,7 @@ from composer.core.precision import Precision, check_precision
 from composer.core.state import State
 from composer.core.time import Time, Timestamp
 from composer.core.tracer import Tracer
+from composer.core.weight_view import evaluation_weights
 from composer.devices.device import Device
 from composer.devices.select import get_device
 from composer.distributed import comm, reproducibility
@@ -51,6 +53,7 @@ from composer.trainer.arguments import (
 )
 from composer.trainer.assembly import OptimizersInput
 from composer.trainer.batch_source import BatchSource
+from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.dry_run import DryRunReport, dry_run, everything_put_back
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.explain import Composition
@@ -58,7 +61,7 @@ from composer.trainer.gradient_check import GradientCheck, check_gradients
 from composer.trainer.precision_policy import PrecisionPolicy, convert_to_float8, make_scaler
 from composer.trainer.predict_loop import PredictLoop
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition, find_latest
+from composer.trainer.resume import find_latest
 from composer.trainer.run_name import make_run_name
 from composer.trainer.schedule import (
     SchedulersInput,
@@ -93,8 +96,8 @@ class Trainer:
             arguments. It may be given to :meth:`fit` instead.
         train_dataloader_label: the loader's name in metrics.
         train_subset_num_batches: batches per epoch; -1 for all.
-        spin_dataloaders: whether resuming replays data that cannot be sought, so that the order
-            of samples goes on as it would have.
+        spin_dataloaders: whether resuming in the middle of an epoch may read batches again where
+            data cannot be sought; a warning then says why. Without it that is refused.
         max_duration: when to stop: ``'10ep'``, ``'500ba'``, ``'1e6sp'``, ``'1e9tok'``; a bare
             number counts epochs.
         algorithms: the methods.
@@ -314,8 +317,7 @@ class Trainer:
             algorithms=algorithms,
             parallelism_config=self._plan.config,
         )
-        for optimizer in self.state.optimizers:
-            self._device.optimizer_to_device(optimizer)
+        assembly.place_optimizers(self.state)
         destinations = assembly.build_destinations(logging_options)
         self.logger = model.logger = Logger(self.state, destinations)
         self.state.callbacks = [
@@ -326,6 +328,7 @@ class Trainer:
         self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
         self._interruption = Interruption()
+        load_options = self._choose_checkpoint(load_options, autoresume, run_name)
 
         # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them, and
         # even put another model in the place of `model`.
@@ -347,8 +350,7 @@ class Trainer:
         # 6. The checkpoint.
         self._position = DataloaderPosition(spin_dataloaders)
         self.engine.run_event(Event.BEFORE_LOAD)
-        resumed_from = self._find_own_checkpoint(run_name) if autoresume else None
-        self._load(load_options, resumed_from)
+        self._load(load_options)
         self.engine.run_event(Event.AFTER_LOAD)
         reproducibility.seed_all(self.state.seed)
 
@@ -527,6 +529,47 @@ class Trainer:
         saver = self._checkpoint_saver
         return [] if saver is None else list(saver.saved_checkpoints)
 
+    def export_for_inference(
+        self,
+        save_format: str | ExportFormat,
+        save_path: str,
+        save_object_store: Any = None,
+        sample_input: Any = None,
+        transforms: Sequence[Transform] | None = None,
+        input_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+    ) -> None:
+        """Export the model for inference, checked by loading it again; rank 0 exports.
+
+        Args:
+            save_format: ``'torch_export'``, ``'onnx'``, ``'safetensors'`` or ``'torchscript'``.
+            save_path: the file, or its name at logger destinations that keep files.
+            save_object_store: where to put the file, if not here.
+            sample_input: a batch that the model is called with; by default the last one seen.
+            transforms: functions that change the copy that is exported.
+            input_names: names of the inputs in an ONNX file.
+            output_names: names of the outputs in an ONNX file.
+
+        Raises:
+            ValueError: an unknown format, or no batch to call the model with.
+            RuntimeError: the file gives other outputs than the model; it is not kept.
+        """
+        sample = self.state.batch if sample_input is None else sample_input
+        if comm.get_global_rank() != 0:
+            return
+        with evaluation_weights(self.state):
+            export_with_logger(
+                self.state.model,
+                save_format,
+                save_path,
+                self.logger,
+                save_object_store,
+                None if sample is None else (sample, {}),
+                transforms,
+                input_names,
+                output_names,
+            )
+
     def explain(self) -> Composition:
         """Return which method acts on which event, in which order, and what it changes.
 
@@ -683,20 +726,27 @@ class Trainer:
             self._schedules = Schedules(compiled, self._steps_every_batch)
         return self._schedules
 
-    def _find_own_checkpoint(self, run_name: str | None) -> str | None:
-        """Return this run's newest checkpoint, for ``autoresume``."""
-        folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
-        return find_latest(folder, latest, self.state.run_name, filename)
+    def _choose_checkpoint(
+        self, options: LoadOptions, autoresume: bool, run_name: str | None
+    ) -> LoadOptions:
+        """Return what to load: with ``autoresume``, this run's newest checkpoint if it has one."""
+        if autoresume:
+            folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
+            resumed_from = find_latest(folder, latest, self.state.run_name, filename)
+            if resumed_from is not None:
+                options = LoadOptions.to_resume(resumed_from, options)
+        self.state.load_path = options.path
+        return options
 
-    def _load(self, options: LoadOptions, resumed_from: str | None) -> None:
-        if resumed_from is not None:
-            options = LoadOptions.to_resume(resumed_from, options)
+    def _load(self, options: LoadOptions) -> None:
         if options.path is None:
             return
         rng_states = load_checkpoint(
             options.path,
             self.state,
             self.logger,
+            options.object_store,
+            progress_bar=options.progress_bar,
             load_weights_only=options.weights_only,
             strict_model_weights=options.strict_model_weights,
             ignore_keys=options.ignore_keys,
