@@ -229,18 +229,21 @@ def add_checkpoint_saver(state: State, options: SaveOptions) -> CheckpointSaver 
 def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tuple[str, str, str]:
     """Return the folder, the name of the link to the newest checkpoint, and the name template.
 
+    The newest checkpoint is brought here if it is far away; all ranks call this.
+
     Raises:
         ValueError: ``autoresume`` cannot find a checkpoint again without what is missing.
     """
+    name = run_name or env.COMPOSER_RUN_NAME.get() or env.RUN_NAME.get()
     needed = {
-        "run_name": run_name or env.COMPOSER_RUN_NAME.get() or env.RUN_NAME.get(),
+        "run_name": name,
         "save_folder": saver and saver.folder,
         "save_latest_filename": saver and saver.latest_filename,
     }
-    missing = [name for name, value in needed.items() if not value]
-    if saver is None or not saver.latest_filename or missing:
+    missing = [argument for argument, value in needed.items() if not value]
+    if saver is None or not saver.latest_filename or not name or missing:
         raise ConfigError(f"autoresume=True needs {' and '.join(missing)}")
-    return saver.folder, saver.latest_filename, saver.filename
+    return saver.bring_newest(name), saver.latest_filename, saver.filename
 
 
 def fixed_microbatch_size(data_spec: DataSpec, given: Any) -> int | float | None:
