@@ -25,6 +25,7 @@ from composer.core.logger import Logger
 from composer.core.logger_destination import LoggerDestination
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
+from composer.core.tracer import Tracer
 from composer.core.weight_view import WeightView, set_weight_view
 from composer.devices.device import Device
 from composer.distributed import comm, reproducibility
@@ -49,6 +50,7 @@ from composer.utils.iter_helpers import ensure_tuple
 __all__ = [
     "FitParts",
     "add_checkpoint_saver",
+    "bind_profiler",
     "build_destinations",
     "build_fit_loop",
     "check_autoresume",
@@ -177,6 +179,13 @@ def default_callbacks(
     has_one = any(isinstance(callback, StallMonitor) for callback in given)
     # On all ranks or on none: it speaks with those of the others.
     return [StallMonitor()] if comm.any_rank(is_wanted) and not has_one else []
+
+
+def bind_profiler(state: State, profiler: Tracer | None) -> None:
+    """Let the profiler, if there is one, join the run with what it is made of."""
+    state.profiler = profiler
+    if profiler is not None:
+        profiler.bind_to_state(state)
 
 
 def set_up_ranks(device: Device, timeout_s: float, seed: int | None, deterministic: bool) -> int:
