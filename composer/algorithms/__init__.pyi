@@ -1,6 +1,11 @@
+from composer.algorithms.augmix import AugmentAndMixTransform as AugmentAndMixTransform
+from composer.algorithms.augmix import AugMix as AugMix
 from composer.algorithms.blurpool import BlurPool as BlurPool
 from composer.algorithms.channels_last import ChannelsLast as ChannelsLast
+from composer.algorithms.colout import ColOut as ColOut
+from composer.algorithms.colout import ColOutTransform as ColOutTransform
 from composer.algorithms.cutmix import CutMix as CutMix
+from composer.algorithms.cutout import CutOut as CutOut
 from composer.algorithms.ema import EMA as EMA
 from composer.algorithms.factorize import Factorize as Factorize
 from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
@@ -9,6 +14,8 @@ from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
 from composer.algorithms.mixup import MixUp as MixUp
 from composer.algorithms.no_op_model import NoOpModel as NoOpModel
 from composer.algorithms.progressive_resizing import ProgressiveResizing as ProgressiveResizing
+from composer.algorithms.randaugment import RandAugment as RandAugment
+from composer.algorithms.randaugment import RandAugmentTransform as RandAugmentTransform
 from composer.algorithms.squeeze_excite import SqueezeExcite as SqueezeExcite
 from composer.algorithms.squeeze_excite import SqueezeExcite2d as SqueezeExcite2d
 from composer.algorithms.squeeze_excite import SqueezeExciteConv2d as SqueezeExciteConv2d

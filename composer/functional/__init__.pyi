@@ -1,6 +1,9 @@
+from composer.algorithms.augmix import augmix_image as augmix_image
 from composer.algorithms.blurpool import apply_blurpool as apply_blurpool
 from composer.algorithms.channels_last import apply_channels_last as apply_channels_last
+from composer.algorithms.colout import colout_batch as colout_batch
 from composer.algorithms.cutmix import cutmix_batch as cutmix_batch
+from composer.algorithms.cutout import cutout_batch as cutout_batch
 from composer.algorithms.ema import compute_ema as compute_ema
 from composer.algorithms.factorize import apply_factorization as apply_factorization
 from composer.algorithms.ghost_batchnorm import apply_ghost_batchnorm as apply_ghost_batchnorm
@@ -8,6 +11,7 @@ from composer.algorithms.gradient_clipping import apply_gradient_clipping as app
 from composer.algorithms.label_smoothing import smooth_labels as smooth_labels
 from composer.algorithms.mixup import mixup_batch as mixup_batch
 from composer.algorithms.progressive_resizing import resize_batch as resize_batch
+from composer.algorithms.randaugment import randaugment_image as randaugment_image
 from composer.algorithms.squeeze_excite import apply_squeeze_excite as apply_squeeze_excite
 from composer.algorithms.weight_standardization import (
     apply_weight_standardization as apply_weight_standardization,

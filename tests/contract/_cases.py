@@ -44,11 +44,14 @@ class Case:
 FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
 
 CASES = [
+    Case("AugMix", {"batch": True}),
     Case("BlurPool"),
     Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
     Case("ChannelsLast"),
+    Case("ColOut"),
     Case("CutMix"),
     Case("CutMix", {"interpolate_loss": True, "uniform_sampling": True, "alpha": 0.5}),
+    Case("CutOut"),
     Case("EMA", {"half_life": "2ba"}),
     Case("EMA", {"half_life": "2ba"}, LANGUAGE),
     Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
@@ -67,6 +70,8 @@ CASES = [
     Case("NoOpModel", workload=LANGUAGE),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
+    Case("RandAugment", {"batch": True}),
+    Case("RandAugment", {"batch": True, "mean": [0.5] * 3, "std": [0.2] * 3, "depth": 1}),
     Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
     Case("WeightStandardization", {"n_last_layers_ignore": 1}),
 ]
