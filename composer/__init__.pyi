@@ -1,3 +1,4 @@
+from composer import ablation as ablation
 from composer import algorithms as algorithms
 from composer import callbacks as callbacks
 from composer import checkpoint as checkpoint
@@ -21,6 +22,7 @@ from composer.core.engine import Engine as Engine
 from composer.core.evaluator import Evaluator as Evaluator
 from composer.core.event import Event as Event
 from composer.core.logger import Logger as Logger
+from composer.core.seeded_dataset import SeededDataset as SeededDataset
 from composer.core.state import State as State
 from composer.core.time import Timestamp as Timestamp
 from composer.core.units import Time as Time

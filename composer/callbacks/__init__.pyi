@@ -11,5 +11,6 @@ from composer.callbacks.oom_observer import OOMObserver as OOMObserver
 from composer.callbacks.optimizer_monitor import OptimizerMonitor as OptimizerMonitor
 from composer.callbacks.runtime_estimator import RuntimeEstimator as RuntimeEstimator
 from composer.callbacks.speed_monitor import SpeedMonitor as SpeedMonitor
+from composer.callbacks.stall_monitor import StallMonitor as StallMonitor
 from composer.callbacks.system_metrics_monitor import SystemMetricsMonitor as SystemMetricsMonitor
 from composer.callbacks.threshold_stopper import ThresholdStopper as ThresholdStopper

@@ -242,10 +242,14 @@ def _choose_random_states(
             saved["dataset_state"] = by_rank[comm.get_global_rank()]
         return rng_states
     position: dict[str, Any] = dict(saved.get("dataset_state") or {})
-    saved["dataset_state"] = {name: position.get(name) for name in ("train", "eval")}
+    kept = {name: position.get(name) for name in ("train", "eval", "length")}
+    note: dict[str, Any] = position.get("position") or {}
+    # What says nothing about one rank: how far the epoch is.
+    shared = {name: note[name] for name in ("epoch", "mark") if name in note}
+    saved["dataset_state"] = {**kept, "position": shared or None}
     warnings.warn(
         f"the checkpoint was written by {len(rng_states)} ranks and is loaded by {world_size}: "
-        "random states and positions of loaders are not restored",
+        "random states are not restored",
         stacklevel=3,
     )
     return None

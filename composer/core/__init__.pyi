@@ -11,6 +11,7 @@ from composer.core.event import Event as Event
 from composer.core.passes import AlgorithmPass as AlgorithmPass
 from composer.core.precision import Precision as Precision
 from composer.core.precision import get_precision_context as get_precision_context
+from composer.core.seeded_dataset import SeededDataset as SeededDataset
 from composer.core.serializable import Serializable as Serializable
 from composer.core.state import State as State
 from composer.core.time import Timestamp as Timestamp

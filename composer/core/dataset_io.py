@@ -10,16 +10,21 @@ positioned by the trainer.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from torch.utils.data import IterableDataset
+
+from composer.core.index_cursor import cursor_of, dataset_length
+from composer.core.random_sources import find_generators, load_generator, read_generator
+from composer.errors import DataError
 
 if TYPE_CHECKING:
     from composer.core.state import State
 
 __all__ = [
     "apply_dataset_state",
+    "check_stateful_position",
     "dataset_state_to_dict",
     "generator_states",
     "is_open",
@@ -35,9 +40,11 @@ def dataset_state_to_dict(state: State) -> dict[str, Any]:
     Returns:
         ``train`` and ``eval``: states of the data sets (``None``, or absent, where a data set has
         none); ``loader``: the training loader's own state, where it has one; ``position``: what the
-        trainer has noted about the current epoch, if anything; ``generators``: states of the
-        random generators the training loader was given; ``open``: labels of the evaluators whose
-        workers have been started for good.
+        trainer has noted about the current epoch, if anything, with a ``mark`` of where it stands
+        (see :meth:`composer.core.index_cursor.IndexCursor.mark`); ``length``: samples of the
+        training data set; ``generators``: states of the random generators that the training loader
+        was given or its data set holds; ``open``: labels of the evaluators whose workers have been
+        started for good.
     """
     num_samples = int(state.timestamp.sample_in_epoch)
     saved: dict[str, Any] = {"train": _read(state.train_dataloader, num_samples), "eval": {}}
@@ -51,7 +58,10 @@ def dataset_state_to_dict(state: State) -> dict[str, Any]:
     if _has_state(loader) and state.timestamp.batch_in_epoch.value > 0:
         saved["loader"] = loader.state_dict()
     if state.dataset_state.get("position") is not None:
-        saved["position"] = state.dataset_state["position"]
+        saved["position"] = {**state.dataset_state["position"], **_mark(state)}
+    length = dataset_length(loader)
+    if length is not None:
+        saved["length"] = length
     generators = generator_states(state.train_dataloader)
     if generators:
         saved["generators"] = generators
@@ -87,6 +97,40 @@ def apply_dataset_state(state: State) -> None:
             resumed["eval"][evaluator.label] = True
 
 
+def _mark(state: State) -> dict[str, Any]:
+    """Return the mark of where the epoch stands; nothing if nobody knows, or it was kept before."""
+    cursor, num_done = cursor_of(_loader(state.train_dataloader)), state.timestamp.batch_in_epoch
+    mark = None if cursor is None else cursor.mark(num_done.value)
+    return {} if mark is None else {"mark": mark}
+
+
+def check_stateful_position(state: State) -> None:
+    """Compare what a loader that knows its position says with the batches trained on.
+
+    Raises:
+        ValueError: it says another number of batches, so it was not put where it was.
+    """
+    loader = _loader(state.train_dataloader)
+    said = _batches_said(loader.state_dict()) if _has_state(loader) else None
+    trained = state.timestamp.batch_in_epoch.value
+    if said is not None and said != trained:
+        raise DataError(
+            f"{trained} batches of the epoch have been trained on, and {type(loader).__name__} "
+            f"says after its state was loaded that it has given {said}. Give load_path and "
+            "load_ignore_keys=['state/dataset_state/*'] to go on by replaying."
+        )
+
+
+def _batches_said(saved: Mapping[str, Any]) -> int | None:
+    """Return how many batches a state of torchdata's loader counts; ``None`` for other states."""
+    if "_num_yielded" in saved:
+        return saved["_num_yielded"]
+    snapshot = saved.get("_snapshot")
+    if isinstance(snapshot, Mapping) and "_snapshot_step" in snapshot:
+        return snapshot["_snapshot_step"] + saved.get("_steps_since_snapshot", 0)
+    return None
+
+
 def reload_dataset_state(state: State) -> bool:
     """Let the training data go on from where it is now when it is next iterated over.
 
@@ -113,27 +157,41 @@ def is_open(dataloader: Any) -> bool:
     return getattr(loader, "_iterator", None) is not None
 
 
-def generator_states(dataloader: Any) -> dict[str, torch.Tensor]:
-    """Return the states of the random generators that a loader and its sampler were given."""
-    return {name: generator.get_state() for name, generator in _generators(dataloader).items()}
+def generator_states(dataloader: Any) -> dict[str, Any]:
+    """Return the states of the random generators that a loader, its samplers and data set hold.
+
+    Returns:
+        One state by the path of attributes that leads to its generator: ``loader.generator``,
+        ``dataset.transform.rng``.
+    """
+    return {name: read_generator(each) for name, each in _generators(dataloader).items()}
 
 
-def load_generator_states(dataloader: Any, saved: dict[str, torch.Tensor]) -> None:
-    """Take over states from :func:`generator_states`."""
+def load_generator_states(
+    dataloader: Any, saved: Mapping[str, Any], only_of_data: bool = False
+) -> None:
+    """Take over states from :func:`generator_states`.
+
+    Args:
+        dataloader: the loader.
+        saved: the states; older files name generators of loaders and samplers by their holder.
+        only_of_data: leave the loader and its samplers as they are.
+    """
     for name, generator in _generators(dataloader).items():
-        if name in saved:
-            generator.set_state(saved[name])
+        is_of_data = name.startswith("dataset.")
+        found = saved.get(name, saved.get(name.removesuffix(".generator")))
+        if found is not None and (is_of_data or not only_of_data):
+            load_generator(generator, found)
 
 
-def _generators(dataloader: Any) -> dict[str, torch.Generator]:
+def _generators(dataloader: Any) -> dict[str, Any]:
     loader = _loader(dataloader)
-    holders = {
-        "loader": loader,
-        "sampler": getattr(loader, "sampler", None),
-        "batch_sampler": getattr(loader, "batch_sampler", None),
-    }
-    found = {name: getattr(holder, "generator", None) for name, holder in holders.items()}
-    return {name: each for name, each in found.items() if isinstance(each, torch.Generator)}
+    found: dict[str, Any] = find_generators(getattr(loader, "dataset", None), "dataset")
+    for name in ("loader", "sampler", "batch_sampler"):
+        holder = loader if name == "loader" else getattr(loader, name, None)
+        generator = getattr(holder, "generator", None)
+        found.update(find_generators(generator, f"{name}.generator"))
+    return found
 
 
 def _loader(dataloader: Any) -> Any:

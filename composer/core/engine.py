@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from time import perf_counter_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,10 @@ _NEEDS_NO_DATALOADER = frozenset(
         Event.EVAL_STANDALONE_START,
         Event.EVAL_STANDALONE_END,
     }
+)
+# What happens on these is saving, not watching.
+_CHECKPOINT_EVENTS = frozenset(
+    {Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT, Event.ITERATION_CHECKPOINT}
 )
 _NEEDS_NO_DURATION = frozenset({Event.INIT, Event.BEFORE_LOAD, Event.AFTER_LOAD})
 _NO_SPAN = nullcontext()
@@ -234,6 +239,7 @@ class Engine:
     def _run_callbacks(self, event: Event, listeners: _Listeners) -> None:
         state, logger = self.state, self.logger
         is_traced = state.profiler is not None
+        began, before = perf_counter_ns(), logger.watching_ns
         for callback, function in listeners.calls:
             try:
                 if not is_traced:
@@ -243,7 +249,13 @@ class Engine:
                     function(state, logger)
             except Exception as error:
                 self._blame(error, callback, event)
-                raise
+                if event is Event.INIT or not isinstance(callback, LoggerDestination):
+                    raise
+                logger.switch_off(callback, error)
+                self._listeners.clear()
+        if event not in _CHECKPOINT_EVENTS:
+            # Not added to: what callbacks log has been counted on its own already.
+            logger.watching_ns = before + perf_counter_ns() - began
 
     def _span(self, plugin: object, event: Event) -> AbstractContextManager[object]:
         tracer = self.state.profiler
@@ -275,7 +287,11 @@ class Engine:
 
     def _calls(self, event: Event) -> list[_Call]:
         callbacks = [c for c in self.state.callbacks if not isinstance(c, LoggerDestination)]
-        destinations = [c for c in self.state.callbacks if isinstance(c, LoggerDestination)]
+        destinations = [
+            c
+            for c in self.state.callbacks
+            if isinstance(c, LoggerDestination) and self.logger.works(c)
+        ]
         ordered = destinations + callbacks if event is Event.INIT else callbacks + destinations
         calls: list[_Call] = []
         for callback in ordered:

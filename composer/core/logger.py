@@ -9,9 +9,11 @@ read from the device.
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from composer.core.state import State
 
 __all__ = ["READ_DELAY", "Logger", "format_log_data_value"]
+
+log = logging.getLogger(__name__)
 
 # Copies that may be under way before a flush waits for the oldest: bounds both the delay of what is
 # shown and the memory held.
@@ -92,10 +96,12 @@ class _Copy:
     def is_done(self) -> bool:
         return self._event is None or self._event.query()
 
-    def finish(self) -> list[_Step]:
-        """Wait for the copy, put the numbers in their places and return the steps."""
+    def wait(self) -> None:
         if self._event is not None:
             self._event.synchronize()
+
+    def finish(self) -> list[_Step]:
+        """Put the numbers of a copy that is done in their places and return the steps."""
         if self._host is not None:
             for (metrics, name), value in zip(self._places, self._host.tolist(), strict=True):
                 metrics[name] = value
@@ -108,6 +114,11 @@ class Logger:
     Args:
         state: the run's state; its batch count is the default step.
         destinations: where logged values go.
+
+    Attributes:
+        watching_ns: time spent watching so far, in nanoseconds: in callbacks and destinations, and
+            delivering what is logged.
+        device_wait_ns: time spent waiting for values that the device had not computed.
     """
 
     def __init__(
@@ -119,14 +130,49 @@ class Logger:
         self._state = state
         self._steps: list[_Step] = []
         self._reads: list[_Step] = []
+        self.watching_ns = 0
+        self.device_wait_ns = 0
         self._copies: deque[_Copy] = deque()
-        self._metric_sinks = [d.log_metrics for d in self.destinations if _takes(d, "log_metrics")]
+        self._switched_off: list[LoggerDestination] = []
+        self._find_takers()
+
+    def _find_takers(self) -> None:
+        self._working = [d for d in self.destinations if self.works(d)]
+        self._metric_takers = [d for d in self._working if _takes(d, "log_metrics")]
         # Whether anybody takes them: if not, computing values only to log them is a waste.
-        self.listens_to_metrics = bool(self._metric_sinks)
+        self.listens_to_metrics = bool(self._metric_takers)
         self.listens_to_traces = any(
-            _takes(d, "log_traces") and getattr(d, "should_log_traces", True)
-            for d in self.destinations
+            _takes(d, "log_traces") and getattr(d, "should_log_traces", True) for d in self._working
         )
+
+    def works(self, destination: LoggerDestination) -> bool:
+        """Return whether a destination was not switched off."""
+        return all(destination is not each for each in self._switched_off)
+
+    def switch_off(self, destination: LoggerDestination, error: Exception) -> None:
+        """Report the error of a destination, and give it nothing more.
+
+        Raises:
+            Exception: the error, if the destination is essential.
+        """
+        if destination.is_essential:
+            raise error
+        self._switched_off.append(destination)
+        self._find_takers()
+        log.error(
+            "%s failed and is switched off; training goes on without it",
+            type(destination).__name__,
+            exc_info=error,
+        )
+
+    def _each(
+        self, destinations: Sequence[LoggerDestination], call: Callable[[LoggerDestination], Any]
+    ) -> None:
+        for destination in destinations:
+            try:
+                call(destination)
+            except Exception as error:  # noqa: BLE001 - reported there
+                self.switch_off(destination, error)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics; nothing is read from the device before the next :meth:`flush`.
@@ -135,8 +181,9 @@ class Logger:
             metrics: name -> number or tensor. A one-element tensor becomes a number.
             step: batches trained; the state's batch count by default.
         """
-        if not self._metric_sinks:
+        if not self._metric_takers:
             return
+        began = perf_counter_ns()
         if step is None:
             step = self._state.timestamp.batch.value
         steps = self._steps
@@ -151,6 +198,7 @@ class Logger:
             steps.append(current)
         for name, value in metrics.items():
             current.add(name, value)
+        self.watching_ns += perf_counter_ns() - began
 
     def read(self, values: Mapping[str, Any], reader: Callable[[dict[str, Any]], None]) -> None:
         """Let a callback know values of the device without waiting for them.
@@ -174,30 +222,40 @@ class Logger:
             wait: whether to wait for values that the device has not computed yet. The training
                 loop does not; whoever needs destinations to be complete does.
         """
+        began, before, waited = perf_counter_ns(), self.watching_ns, self.device_wait_ns
         if self._steps or self._reads:
             steps, self._steps, self._reads = self._steps + self._reads, [], []
             self._copies.append(_Copy(steps))
         copies = self._copies
         while copies and (wait or len(copies) > _MAX_IN_FLIGHT or copies[0].is_done):
-            for step in copies.popleft().finish():
-                if step.reader is not None:
-                    step.reader(step.metrics)
-                    continue
-                for log_metrics in self._metric_sinks:
-                    log_metrics(step.metrics, step.step)
+            self._deliver(copies.popleft())
+        # Not added to: what sinks and readers log in there has been counted on its own already.
+        self.watching_ns = before + perf_counter_ns() - began - (self.device_wait_ns - waited)
+
+    def _deliver(self, copy: _Copy) -> None:
+        if not copy.is_done:
+            began = perf_counter_ns()
+            copy.wait()
+            self.device_wait_ns += perf_counter_ns() - began
+        for step in copy.finish():
+            if step.reader is not None:
+                step.reader(step.metrics)
+            else:
+                self._give(step.metrics, step.step)
+
+    def _give(self, metrics: dict[str, Any], step: int) -> None:
+        self._each(self._metric_takers, lambda each: each.log_metrics(metrics, step))
 
     def interrupt(self) -> None:
         """Deliver what was logged, and tell the destinations that an error or Ctrl-C ended it."""
         try:
             self.flush()
         finally:
-            for destination in self.destinations:
-                destination.interrupted()
+            self._each(self._working, lambda destination: destination.interrupted())
 
     def log_hyperparameters(self, parameters: dict[str, Any]) -> None:
         """Log configuration values, by name."""
-        for destination in self.destinations:
-            destination.log_hyperparameters(parameters)
+        self._each(self._working, lambda destination: destination.log_hyperparameters(parameters))
 
     def log_table(
         self,
@@ -208,13 +266,13 @@ class Logger:
     ) -> None:
         """Log a table; see :meth:`LoggerDestination.log_table`."""
         step = self._ordered_step(step)
-        for destination in self.destinations:
-            destination.log_table(columns, rows, name, step)
+        self._each(
+            self._working, lambda destination: destination.log_table(columns, rows, name, step)
+        )
 
     def log_traces(self, traces: dict[str, Any]) -> None:
         """Log which methods ran on an event."""
-        for destination in self.destinations:
-            destination.log_traces(traces)
+        self._each(self._working, lambda destination: destination.log_traces(traces))
 
     def log_images(
         self,
@@ -228,10 +286,12 @@ class Logger:
     ) -> None:
         """Log images; see :meth:`LoggerDestination.log_images`."""
         step = self._ordered_step(step)
-        for destination in self.destinations:
-            destination.log_images(
+        self._each(
+            self._working,
+            lambda destination: destination.log_images(
                 images, name, channels_last, step, masks, mask_class_labels, use_table
-            )
+            ),
+        )
 
     def upload_file(
         self,
@@ -250,17 +310,19 @@ class Logger:
         remote = format_name_with_dist_and_time(
             remote_file_name, run_name=run_name, timestamp=self._state.timestamp
         )
-        for destination in self.destinations:
-            destination.upload_file(
+        self._each(
+            self._working,
+            lambda destination: destination.upload_file(
                 state=self._state,
                 remote_file_name=remote,
                 file_path=pathlib.Path(local),
                 overwrite=overwrite,
-            )
+            ),
+        )
 
     def has_file_upload_destination(self) -> bool:
         """Return whether any destination keeps files."""
-        return any(destination.can_upload_files() for destination in self.destinations)
+        return any(destination.can_upload_files() for destination in self._working)
 
     def _ordered_step(self, step: int | None) -> int:
         """Return the step of something sent at once, after what was logged before it."""

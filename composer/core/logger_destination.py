@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from composer.core.callback import Callback
 
@@ -22,7 +22,19 @@ class LoggerDestination(Callback):
 
     A destination is a callback too: it may act on events. Metrics arrive as Python numbers, one
     call a step, when the :class:`~composer.core.logger.Logger` flushes.
+
+    A destination that raises after it was initialised is reported and switched off; training goes
+    on without it.
+
+    Attributes:
+        is_lasting: whether what it gets can be looked at after the run. Where it can, the Trainer
+            also measures where the time of a step goes.
+        is_essential: whether training must not go on without it, because it keeps checkpoints for
+            example. Then its errors are raised.
     """
+
+    is_lasting: ClassVar[bool] = True
+    is_essential: ClassVar[bool] = False
 
     def log_hyperparameters(self, hyperparameters: dict[str, Any]) -> None:
         """Take configuration values, by name."""

@@ -144,6 +144,7 @@ class State(Serializable):
         self.eval_metrics: dict[str, dict[str, Any]] = {}
         self.train_metric_values: dict[str, Any] = {}
         self.eval_metric_values: dict[str, Any] = {}
+        # Known before the checkpoint is loaded, to those who must not begin anew then.
         self.load_path: str | None = None
         self.device_mesh: Any = None
 

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from composer.distributed.group import control_group, is_alone
+from composer.distributed.record import RECORD
 from composer.errors import DistributedError, unknown_name
 
 __all__ = [
@@ -45,9 +46,11 @@ def barrier(group: dist.ProcessGroup | None = None) -> None:
     """
     if is_alone("barrier"):
         return
-    if group is None and not _serves(None, "cpu"):
+    of_all_ranks = group is None
+    if of_all_ranks and not _serves(None, "cpu"):
         group = control_group()
-    dist.barrier(group=group)
+    with RECORD.begin("barrier", of_all_ranks):
+        dist.barrier(group=group)
 
 
 def all_reduce(
@@ -67,7 +70,8 @@ def all_reduce(
     operation = _operation(reduce_operation)
     if is_alone("all_reduce"):
         return
-    dist.all_reduce(tensor, op=operation, group=_group_for(tensor, group))
+    with RECORD.begin("all_reduce", group is None):
+        dist.all_reduce(tensor, op=operation, group=_group_for(tensor, group))
 
 
 def broadcast(tensor: Tensor, src: int, group: dist.ProcessGroup | None = None) -> None:
@@ -80,7 +84,8 @@ def broadcast(tensor: Tensor, src: int, group: dist.ProcessGroup | None = None) 
     """
     if is_alone("broadcast"):
         return
-    dist.broadcast(tensor, src, group=_group_for(tensor, group))
+    with RECORD.begin("broadcast", group is None):
+        dist.broadcast(tensor, src, group=_group_for(tensor, group))
 
 
 def broadcast_object_list(
@@ -95,7 +100,8 @@ def broadcast_object_list(
     """
     if is_alone("broadcast_object_list"):
         return
-    dist.broadcast_object_list(object_list, src, group=_group_for(None, group))
+    with RECORD.begin("broadcast_object_list", group is None):
+        dist.broadcast_object_list(object_list, src, group=_group_for(None, group))
 
 
 def all_gather(tensor: Tensor, group: dist.ProcessGroup | None = None) -> list[Tensor]:
@@ -110,10 +116,12 @@ def all_gather(tensor: Tensor, group: dist.ProcessGroup | None = None) -> list[T
     """
     if is_alone("all_gather"):
         return [tensor]
+    record = RECORD.begin("all_gather", group is None)
     group = _group_for(tensor, group)
     tensor = tensor.detach().contiguous()
     gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(gathered, tensor, group=group)
+    with record:
+        dist.all_gather(gathered, tensor, group=group)
     return gathered
 
 
@@ -129,9 +137,11 @@ def all_gather_object(obj: T, group: dist.ProcessGroup | None = None) -> list[T]
     """
     if is_alone("all_gather_object"):
         return [obj]
+    record = RECORD.begin("all_gather_object", group is None)
     group = _group_for(None, group)
     gathered: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(gathered, obj, group=group)
+    with record:
+        dist.all_gather_object(gathered, obj, group=group)
     return gathered
 
 
@@ -155,7 +165,8 @@ class PendingNumbers:
         """
         if self._tensor is not None:
             if self._work is not None:
-                self._work.wait()
+                with RECORD:
+                    self._work.wait()
             self._numbers = [int(x) if x.is_integer() else x for x in self._tensor.tolist()]
             self._tensor = self._work = None
         return self._numbers
@@ -177,6 +188,7 @@ def start_reduce(numbers: Sequence[int | float], reduce_operation: str = "SUM") 
         return PendingNumbers(list(numbers))
     tensor = torch.tensor(numbers, dtype=torch.float64, device="cpu")
     operation = _operation(reduce_operation)
+    RECORD.begin("start_reduce")
     work = dist.all_reduce(tensor, op=operation, group=control_group(), async_op=True)
     return PendingNumbers([], tensor, work)
 
@@ -200,7 +212,8 @@ class PendingRows:
             One list of numbers per rank, in the order of ranks.
         """
         if self._work is not None:
-            self._work.wait()
+            with RECORD:
+                self._work.wait()
             self._rows = [tensor.tolist() for tensor in self._tensors]
             self._tensors, self._work = (), None
         return self._rows
@@ -219,6 +232,7 @@ def start_gather(numbers: Sequence[int | float]) -> PendingRows:
         return PendingRows([list(map(float, numbers))])
     tensor = torch.tensor(numbers, dtype=torch.float64, device="cpu")
     gathered = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    RECORD.begin("start_gather")
     work = dist.all_gather(gathered, tensor, group=control_group(), async_op=True)
     return PendingRows([], gathered, work)
 

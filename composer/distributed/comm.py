@@ -10,7 +10,6 @@ from collections.abc import Sized
 from typing import Any
 
 from torch.utils.data import Dataset
-from torch.utils.data.distributed import DistributedSampler
 
 from composer.distributed.collectives import (
     PendingNumbers,
@@ -36,6 +35,7 @@ from composer.distributed.ranks import (
     is_available,
     is_initialized,
 )
+from composer.distributed.sampler import KeyedSampler
 from composer.distributed.waiting import (
     busy_wait_for_local_rank_zero,
     get_node_signal_file_name,
@@ -86,7 +86,7 @@ def get_sampler(
     num_replicas: int | None = None,
     rank: int | None = None,
     seed: int = 0,
-) -> "DistributedSampler[Any]":
+) -> KeyedSampler:
     """Make the sampler that gives each rank its own equal share of a dataset.
 
     Args:
@@ -99,7 +99,9 @@ def get_sampler(
         seed: of the shuffle, the same on all ranks.
 
     Returns:
-        A ``torch.utils.data.distributed.DistributedSampler``.
+        A ``torch.utils.data.distributed.DistributedSampler`` whose shuffle is computed sample by
+        sample: it holds no list, begins anywhere at once, and the epoch goes on exactly where it
+        stopped also among another number of ranks.
 
     Raises:
         ArgumentTypeError: the dataset has no length.
@@ -109,7 +111,7 @@ def get_sampler(
             f"a {type(dataset).__name__} has no length, so it cannot be shared out by a sampler. "
             "An IterableDataset must choose its own share, e.g. with dist.get_global_rank()."
         )
-    return DistributedSampler(
+    return KeyedSampler(
         dataset,
         num_replicas=get_world_size() if num_replicas is None else num_replicas,
         rank=get_global_rank() if rank is None else rank,

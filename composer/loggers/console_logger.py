@@ -47,6 +47,8 @@ class ConsoleLogger(LoggerDestination):
         TypeError: not an interval, or not a stream.
     """
 
+    is_lasting = False
+
     def __init__(
         self,
         log_interval: int | str | Time[int] = "1ba",

@@ -40,6 +40,8 @@ class InMemoryLogger(LoggerDestination):
         {'loss': 0.5}
     """
 
+    is_lasting = False
+
     def __init__(self) -> None:
         self.data: dict[str, list[tuple[Timestamp, Any]]] = {}
         self.most_recent_values: dict[str, Any] = {}

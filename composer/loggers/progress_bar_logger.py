@@ -45,6 +45,8 @@ class ProgressBarLogger(LoggerDestination):
         TypeError: not a stream.
     """
 
+    is_lasting = False
+
     def __init__(self, stream: str | TextIO = "stderr", log_traces: bool = False) -> None:
         self._screen = Screen(stream)
         self.stream = self._screen.stream

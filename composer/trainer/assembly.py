@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from composer import env
 from composer._version import __version__
 from composer.callbacks.checkpoint_saver import CheckpointSaver
+from composer.callbacks.stall_monitor import StallMonitor
 from composer.core.algorithm import Algorithm
 from composer.core.callback import Callback
 from composer.core.data_spec import DataSpec
@@ -33,12 +34,12 @@ from composer.optim.decoupled_weight_decay import DecoupledSGDW
 from composer.trainer.arguments import LoggingOptions, SaveOptions
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
+from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.fit_loop import FitLoop
 from composer.trainer.gradients import GradientPass
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition
 from composer.trainer.schedule import Schedules
 from composer.trainer.train_metrics import TrainMetrics
 from composer.trainer.train_step import TrainStep
@@ -54,6 +55,7 @@ __all__ = [
     "check_plugins",
     "choose_optimizers",
     "compile_in_place",
+    "default_callbacks",
     "eval_metrics_of",
     "fixed_microbatch_size",
     "run_facts",
@@ -145,6 +147,20 @@ def build_destinations(options: LoggingOptions) -> list[LoggerDestination]:
             ConsoleLogger(options.console_log_interval, options.console_stream, options.log_traces)
         )
     return destinations
+
+
+def default_callbacks(
+    destinations: Sequence[LoggerDestination], given: Sequence[Callback]
+) -> list[Callback]:
+    """Return the callbacks that the Trainer adds; all ranks must call this.
+
+    Where what a logger gets outlives the run, that is a :class:`StallMonitor`, unless the user has
+    one.
+    """
+    is_wanted = any(destination.is_lasting for destination in destinations)
+    has_one = any(isinstance(callback, StallMonitor) for callback in given)
+    # On all ranks or on none: it speaks with those of the others.
+    return [StallMonitor()] if comm.any_rank(is_wanted) and not has_one else []
 
 
 def set_up_ranks(device: Device, timeout_s: float, seed: int | None, deterministic: bool) -> int:

@@ -35,7 +35,8 @@ class DryRunReport:
     """What a dry run took. Its text is for people.
 
     Attributes:
-        train_s: seconds for the first batch, loading included.
+        train_s: seconds for the batches trained, loading included.
+        num_batches: how many those were.
         eval_s: seconds for a batch of every evaluator; 0 without evaluators.
         save_s: seconds for the checkpoint.
         checkpoint_bytes: its size.
@@ -44,6 +45,7 @@ class DryRunReport:
     """
 
     train_s: float
+    num_batches: int
     eval_s: float
     save_s: float
     checkpoint_bytes: int
@@ -51,11 +53,12 @@ class DryRunReport:
     microbatch_size: int | float | None
 
     def __str__(self) -> str:
+        batches = "first batch" if self.num_batches == 1 else f"{self.num_batches} batches"
         memory = "" if self.peak_memory_bytes is None else (
             f", peak device memory {self.peak_memory_bytes / 2**20:.0f} MiB"
         )  # fmt: skip
         return (
-            f"dry run passed: first batch {self.train_s:.2f} s, evaluation of one batch each "
+            f"dry run passed: {batches} {self.train_s:.2f} s, evaluation of one batch each "
             f"{self.eval_s:.2f} s, checkpoint {self.save_s:.2f} s and "
             f"{self.checkpoint_bytes / 2**20:.1f} MiB, microbatch size {self.microbatch_size}"
             f"{memory}"
@@ -64,26 +67,33 @@ class DryRunReport:
 
 def dry_run(
     state: State,
-    train_one_batch: Callable[[], None],
+    train: Callable[[], None],
     evaluate: Callable[[list[Evaluator]], None],
     weights_only: bool,
+    num_batches: int = 1,
 ) -> DryRunReport:
     """Do one step of everything and put everything back.
 
     Args:
         state: the run's state.
-        train_one_batch: trains until ``state.max_duration``, which is one batch away.
+        train: trains until ``state.max_duration``, which is ``num_batches`` away.
         evaluate: runs evaluators.
         weights_only: whether the run's checkpoints hold only weights.
+        num_batches: how many batches to train, at least 1.
+
+    Raises:
+        ValueError: ``num_batches`` is less than 1.
     """
+    if num_batches < 1:
+        raise ConfigError(f"num_batches={num_batches} must be at least 1")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with everything_put_back(state):
         evaluators = state.evaluators
         state.callbacks, state.evaluators = [], []
         state.model.logger = Logger(state)
-        state.max_duration = state.timestamp.batch + Time(1, TimeUnit.BATCH)
-        train_s = _seconds(train_one_batch)
+        state.max_duration = state.timestamp.batch + Time(num_batches, TimeUnit.BATCH)
+        train_s = _seconds(train)
         eval_s = _seconds(lambda: evaluate([_one_batch_of(each) for each in evaluators]))
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "dry_run.pt")
@@ -91,7 +101,9 @@ def dry_run(
             size = os.path.getsize(path) if os.path.exists(path) else 0
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
         microbatch_size = state.device_train_microbatch_size
-    return DryRunReport(train_s, eval_s if evaluators else 0.0, save_s, size, peak, microbatch_size)
+    return DryRunReport(
+        train_s, num_batches, eval_s if evaluators else 0.0, save_s, size, peak, microbatch_size
+    )
 
 
 def _seconds(function: Callable[[], object]) -> float:

@@ -19,9 +19,9 @@ from composer.core.state import State
 from composer.distributed import comm
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
+from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition
 from composer.trainer.schedule import Schedules
 from composer.trainer.train_metrics import TrainMetrics
 from composer.trainer.train_step import TrainStep
@@ -101,7 +101,7 @@ class FitLoop:
     def _run_epoch(self) -> int:
         """Train to the end of the epoch or of the run, and return the number of its batches."""
         state = self._state
-        length = _common_length(state)
+        length = _common_length(self._position.epoch_length(state))
         # With those of before an interruption, which may have come after the epoch's last batch.
         num_batches = state.timestamp.batch_in_epoch.value
         is_complete = True
@@ -210,12 +210,11 @@ class FitLoop:
 _NO_BATCH = object()
 
 
-def _common_length(state: State) -> int | None:
-    """Return the batches per epoch that every rank has; ``None`` where a rank cannot know."""
-    own = state.dataloader_len
+def _common_length(own: int | None) -> int | None:
+    """Return the batches of the epoch that every rank has; ``None`` where a rank cannot know."""
     if comm.get_world_size() == 1:
-        return None if own is None else own.value
-    shortest = int(comm.all_reduce_counts([-1 if own is None else own.value], "MIN")[0])
+        return own
+    shortest = int(comm.all_reduce_counts([-1 if own is None else own], "MIN")[0])
     return None if shortest < 0 else shortest
 
 

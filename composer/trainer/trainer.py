@@ -51,6 +51,7 @@ from composer.trainer.arguments import (
 )
 from composer.trainer.assembly import OptimizersInput
 from composer.trainer.batch_source import BatchSource
+from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.dry_run import DryRunReport, dry_run, everything_put_back
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.explain import Composition
@@ -58,7 +59,7 @@ from composer.trainer.gradient_check import GradientCheck, check_gradients
 from composer.trainer.precision_policy import PrecisionPolicy, convert_to_float8, make_scaler
 from composer.trainer.predict_loop import PredictLoop
 from composer.trainer.preemption import Interruption
-from composer.trainer.resume import DataloaderPosition, find_latest
+from composer.trainer.resume import find_latest
 from composer.trainer.run_name import make_run_name
 from composer.trainer.schedule import (
     SchedulersInput,
@@ -93,8 +94,8 @@ class Trainer:
             arguments. It may be given to :meth:`fit` instead.
         train_dataloader_label: the loader's name in metrics.
         train_subset_num_batches: batches per epoch; -1 for all.
-        spin_dataloaders: whether resuming replays data that cannot be sought, so that the order
-            of samples goes on as it would have.
+        spin_dataloaders: whether resuming in the middle of an epoch may read batches again where
+            data cannot be sought; a warning then says why. Without it that is refused.
         max_duration: when to stop: ``'10ep'``, ``'500ba'``, ``'1e6sp'``, ``'1e9tok'``; a bare
             number counts epochs.
         algorithms: the methods.
@@ -318,11 +319,14 @@ class Trainer:
         self.state.profiler = profiler
         destinations = assembly.build_destinations(logging_options)
         self.logger = model.logger = Logger(self.state, destinations)
-        self.state.callbacks = [*destinations, *callbacks]
+        self.state.callbacks = [
+            *destinations, *assembly.default_callbacks(destinations, callbacks), *callbacks
+        ]  # fmt: skip
         self._checkpoint_saver = assembly.add_checkpoint_saver(self.state, save_options)
         self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
         self._interruption = Interruption()
+        load_options = self._choose_checkpoint(load_options, autoresume, run_name)
 
         # 4. Surgery. Metrics, loaders and schedules come after it, because it may change them, and
         # even put another model in the place of `model`.
@@ -344,8 +348,7 @@ class Trainer:
         # 6. The checkpoint.
         self._position = DataloaderPosition(spin_dataloaders)
         self.engine.run_event(Event.BEFORE_LOAD)
-        resumed_from = self._find_own_checkpoint(run_name) if autoresume else None
-        self._load(load_options, resumed_from)
+        self._load(load_options)
         self.engine.run_event(Event.AFTER_LOAD)
         reproducibility.seed_all(self.state.seed)
 
@@ -531,12 +534,15 @@ class Trainer:
         """
         return Composition(self.engine, self.state)
 
-    def dry_run(self) -> DryRunReport:
+    def dry_run(self, num_batches: int = 1) -> DryRunReport:
         """Train, evaluate and save one step, then put everything back.
 
         What would fail in an hour fails now: data that cannot be loaded, a batch that does not
         fit, an evaluator whose metrics do not take the model's outputs, a state that cannot be
         saved. Callbacks and loggers see nothing of it.
+
+        Args:
+            num_batches: how many batches to train; the time of several says what a step costs.
 
         Returns:
             What each part took.
@@ -548,7 +554,7 @@ class Trainer:
         self._set_duration(None, 1.0)
         schedules = self._compiled_schedules()
 
-        def train_one_batch() -> None:
+        def train() -> None:
             silent = Logger(self.state)
             engine = Engine(self.state, silent, self._algorithm_passes)
             parts = dataclasses.replace(
@@ -564,9 +570,8 @@ class Trainer:
             ).run(evaluators)
 
         saver = self._checkpoint_saver
-        return dry_run(
-            self.state, train_one_batch, evaluate, saver is not None and saver.weights_only
-        )
+        weights_only = saver is not None and saver.weights_only
+        return dry_run(self.state, train, evaluate, weights_only, num_batches)
 
     def check_gradients(self, microbatch_size: int | None = None) -> GradientCheck:
         """Compare the gradients of the first batch, whole, with those of its microbatches.
@@ -678,14 +683,19 @@ class Trainer:
             self._schedules = Schedules(compiled, self._steps_every_batch)
         return self._schedules
 
-    def _find_own_checkpoint(self, run_name: str | None) -> str | None:
-        """Return this run's newest checkpoint, for ``autoresume``."""
-        folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
-        return find_latest(folder, latest, self.state.run_name, filename)
+    def _choose_checkpoint(
+        self, options: LoadOptions, autoresume: bool, run_name: str | None
+    ) -> LoadOptions:
+        """Return what to load: with ``autoresume``, this run's newest checkpoint if it has one."""
+        if autoresume:
+            folder, latest, filename = assembly.check_autoresume(run_name, self._checkpoint_saver)
+            resumed_from = find_latest(folder, latest, self.state.run_name, filename)
+            if resumed_from is not None:
+                options = LoadOptions.to_resume(resumed_from, options)
+        self.state.load_path = options.path
+        return options
 
-    def _load(self, options: LoadOptions, resumed_from: str | None) -> None:
-        if resumed_from is not None:
-            options = LoadOptions.to_resume(resumed_from, options)
+    def _load(self, options: LoadOptions) -> None:
         if options.path is None:
             return
         rng_states = load_checkpoint(

@@ -7,12 +7,20 @@ Packages that are not core dependencies are imported where they are used, throug
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from composer.errors import ConfigError, MissingDependencyError, did_you_mean
 
-__all__ = ["MissingConditionalImportError", "import_extra", "import_object"]
+__all__ = [
+    "MissingConditionalImportError",
+    "import_extra",
+    "import_from_file",
+    "import_object",
+]
 
 DISTRIBUTION = "composer-ml"
 
@@ -97,3 +105,33 @@ def import_object(name: str) -> Any:
                 f"{name!r}: {getattr(found, '__name__', found)!r} has no {part!r}.{hint}"
             ) from None
     return found
+
+
+def import_from_file(name: str) -> Any:
+    """Import an object of a file, as a user names it on a command line.
+
+    The file's folder goes before others on the path, as when Python runs the file itself.
+
+    Args:
+        name: ``"path/to/file.py:object"``, or ``"module:object"`` as in :func:`import_object`.
+
+    Raises:
+        ValueError: the name is of neither form, or there is no such file.
+        AttributeError: the file does not have the object.
+    """
+    path, _, attribute = name.rpartition(":")
+    if not path.endswith(".py"):
+        return import_object(name)
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise ConfigError(f"{name!r}: there is no file {str(file)!r}")
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{name!r}: Python cannot import {str(file)!r}")
+    module = importlib.util.module_from_spec(spec)
+    # Known by name, so that its classes can be pickled by worker processes.
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    return import_object(f"{file.stem}:{attribute}")

@@ -74,6 +74,7 @@ CASES = [
     case("OptimizerMonitor", batch_log_interval=2),
     case("RuntimeEstimator"),
     case("SpeedMonitor", window_size=2),
+    case("StallMonitor", interval=2),
     case("SystemMetricsMonitor", log_all_data=True),
     case("ThresholdStopper", monitor=ACCURACY, dataloader_label="eval", threshold=2.0),
 ]
@@ -223,7 +224,8 @@ def test_all_of_them_work_on_two_ranks(tmp_path: Path) -> None:
     (left, names), (right, _) = run_ranks(2, train_on_two_ranks, str(tmp_path), timeout_s=120)
     for a, b in zip(left, right, strict=True):
         assert torch.equal(a, b)
-    for expected in ("lr-SGD/group0", "l2_norm/grad/global", "cpu_percentage_rank_1"):
+    wanted = "lr-SGD/group0 l2_norm/grad/global cpu_percentage_rank_1 stall/rank1/backward"
+    for expected in wanted.split():
         assert expected in names
 
 

@@ -29,6 +29,7 @@ from composer.loggers.console_logger import ConsoleLogger
 from composer.loggers.file_logger import FileLogger
 from composer.loggers.in_memory_logger import InMemoryLogger
 from composer.loggers.progress_bar_logger import ProgressBarLogger
+from composer.loggers.wandb_logger import WandBLogger
 from composer.models.base import ComposerModel
 from composer.registry import LOGGERS
 from composer.trainer.trainer import Trainer
@@ -47,7 +48,8 @@ class Place:
     def content(self) -> str:
         """Everything that was written, files and stream."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return self.stream.getvalue() + "".join(path.read_text("utf-8") for path in files)
+        texts = [path.read_bytes().decode("utf-8", "replace") for path in files]
+        return self.stream.getvalue() + "".join(texts)
 
 
 Make = Callable[[Place], LoggerDestination]
@@ -61,6 +63,9 @@ CASES: dict[str, list[Make]] = {
     "ProgressBarLogger": [
         lambda place: ProgressBarLogger(place.stream, log_traces=True),
         lambda place: ProgressBarLogger(place.stream),
+    ],
+    "WandBLogger": [
+        lambda place: WandBLogger(init_kwargs={"dir": str(place.folder), "mode": "offline"})
     ],
 }
 

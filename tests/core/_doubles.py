@@ -63,7 +63,9 @@ class Deciding(Algorithm):
 
 
 class Memory(LoggerDestination):
-    """Keeps what is logged."""
+    """Keeps what is logged, and no longer than the run."""
+
+    is_lasting = False
 
     def __init__(self) -> None:
         self.metrics: list[tuple[int | None, dict[str, Any]]] = []

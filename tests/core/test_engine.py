@@ -14,6 +14,7 @@ from composer.core.callback import Callback
 from composer.core.engine import Engine
 from composer.core.event import Event
 from composer.core.logger import Logger
+from composer.core.logger_destination import LoggerDestination
 from composer.core.state import State
 from composer.errors import ConfigError, StateError
 from tests.core._doubles import Deciding, Memory, Method, Noting, NotingDestination, make_engine
@@ -168,6 +169,35 @@ def test_an_error_says_which_plugin_raised_it_where_and_when(as_method: bool) ->
     assert caught.value.__notes__ == [
         "raised by Broken() on 'batch_end' at epoch 0, batch 1 (1 in epoch)"
     ]
+
+
+class BrokenLogger(LoggerDestination):
+    """A logger that cannot act on events."""
+
+    num_calls = 0
+
+    def batch_end(self, state: State, logger: Logger) -> None:
+        self.num_calls += 1
+        raise OSError("disk full")
+
+    def init(self, state: State, logger: Logger) -> None:
+        raise OSError("disk full")
+
+
+def test_a_logger_that_raises_is_switched_off_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = BrokenLogger()
+    engine = make_engine((), [broken])
+    engine.run_event(Event.BATCH_END)
+    engine.run_event(Event.BATCH_END)
+    assert broken.num_calls == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_logger_that_cannot_begin_stops_the_run_before_it_begins() -> None:
+    with pytest.raises(OSError, match="disk full"):
+        make_engine((), [BrokenLogger()]).run_event(Event.INIT)
 
 
 def test_a_plugin_added_within_an_epoch_acts_from_the_next_epoch_on(notes: list[str]) -> None:

@@ -228,3 +228,47 @@ def test_a_destination_that_keeps_no_files_gives_none_back() -> None:
 )
 def test_values_are_shown_short(value: Any, text: str) -> None:
     assert format_log_data_value(value) == text
+
+
+class Failing(LoggerDestination):
+    """Raises whenever something is logged."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        raise OSError("disk full")
+
+    def log_hyperparameters(self, hyperparameters: dict[str, Any]) -> None:
+        raise OSError("disk full")
+
+
+def test_a_destination_that_raises_is_reported_once_and_gets_nothing_more(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = Failing()
+    logger = Logger(make_state(), [failing, memory])
+    for step in range(3):
+        logger.log_metrics({"a": step}, step)
+        logger.flush()
+    logger.log_hyperparameters({"lr": 1})
+    assert memory.metrics == [(0, {"a": 0}), (1, {"a": 1}), (2, {"a": 2})]
+    assert [record.message for record in caplog.records] == [
+        "Failing failed and is switched off; training goes on without it"
+    ]
+    assert not logger.works(failing)
+    assert logger.works(memory)
+
+
+def test_when_all_are_switched_off_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+    logger = Logger(make_state(), Failing())
+    assert logger.listens_to_metrics
+    logger.log_metrics({"a": 1})
+    logger.flush()
+    assert not logger.listens_to_metrics
+
+
+def test_the_error_of_an_essential_destination_is_raised() -> None:
+    class Essential(Failing):
+        is_essential = True
+
+    logger = Logger(make_state(), Essential())
+    with pytest.raises(OSError, match="disk full"):
+        logger.log_hyperparameters({"lr": 1})

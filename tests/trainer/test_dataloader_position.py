@@ -9,16 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+from torch.utils.data.distributed import DistributedSampler
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 from composer.checkpoint.plain import as_plain
 from composer.core.dataset_io import dataset_state_to_dict, load_dataset_state
 from composer.core.evaluator import Evaluator
+from composer.core.seeded_dataset import SeededDataset
 from composer.core.state import State
 from composer.devices.device_cpu import DeviceCPU
+from composer.distributed import comm
 from composer.distributed.reproducibility import get_rng_state, seed_all
 from composer.errors import DataError
-from composer.trainer.resume import DataloaderPosition
+from composer.trainer.data_position import DataloaderPosition
 
 NUM_EPOCHS = 3
 Seen = list[list[float]]
@@ -57,6 +68,13 @@ class Stream(IterableDataset[int]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.next = state["next"]
+
+
+class Forgetful(IterableDataset[int]):
+    """An iterable data set that does not know where it is."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(20))
 
 
 class StatefulLoader:
@@ -144,6 +162,10 @@ LOADERS = {
         )
     ),
     "persistent workers": lambda: make_loader(num_workers=2, persistent_workers=True),
+    "two seeded workers": lambda: DataLoader(
+        SeededDataset(Numbers(noisy=True), 1), batch_size=4, shuffle=True, num_workers=2
+    ),
+    "plain iterable data": lambda: DataLoader(Forgetful(), batch_size=4),
     "stream": lambda: DataLoader(Stream(), batch_size=4),
     "stateful loader": StatefulLoader,
 }
@@ -161,14 +183,157 @@ def check(name: str, stops: list[int]) -> None:
         assert resumed.seen == straight.seen[done:], f"stopped at {stop}"
 
 
-@pytest.mark.parametrize("name", [name for name in LOADERS if "workers" not in name])
+WITHOUT_WORKERS = [name for name in LOADERS if "workers" not in name and "plain it" not in name]
+
+
+@pytest.mark.parametrize("name", WITHOUT_WORKERS)
 def test_a_resumed_run_sees_what_the_straight_run_saw(name: str) -> None:
     check(name, [1, 4, 5, -1, 6, 9, -2, 13, 15])
 
 
-@pytest.mark.parametrize("name", [name for name in LOADERS if "workers" in name])
+WITH_WORKERS = [name for name in LOADERS if "workers" in name and "noisy" not in name]
+
+
+@pytest.mark.parametrize("name", WITH_WORKERS)
 def test_a_resumed_run_with_workers_sees_what_the_straight_run_saw(name: str) -> None:
     check(name, [2, -1, 8, -2])
+
+
+@pytest.mark.parametrize("name", ["two noisy workers", "plain iterable data"])
+def test_what_cannot_be_sought_is_read_again_with_a_warning(name: str) -> None:
+    check(name, [-1])
+    with pytest.warns(UserWarning, match="reading 3 batches again .* because"):
+        check(name, [8])
+
+
+def test_a_seeded_data_set_needs_no_reading_again_in_noisy_workers() -> None:
+    check("two seeded workers", [2, -1, 8])
+
+
+READ: list[int] = []
+
+
+class Counted(Numbers):
+    """Notes what is read."""
+
+    def __getitem__(self, index: int) -> float:
+        READ.append(index)
+        return super().__getitem__(index)
+
+
+def distributed(dataset: Dataset[float]) -> DistributedSampler[float]:
+    return DistributedSampler(dataset, num_replicas=1, rank=0, seed=4)
+
+
+class Pairs:
+    """A batch sampler of the user's own: batches of uneven size in an order of its own."""
+
+    def __init__(self, dataset: Dataset[float]) -> None:
+        self.indices = list(range(20))
+        self.generator = random.Random(8)
+
+    def __len__(self) -> int:
+        return 5
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.generator.sample(self.indices, 20)
+        yield from (
+            order[first:last] for first, last in ((0, 3), (3, 8), (8, 9), (9, 16), (16, 20))
+        )
+
+
+SAMPLERS: dict[str, Any] = {
+    "in order": lambda data: {"batch_size": 4, "shuffle": False},
+    "shuffled": lambda data: {"batch_size": 4, "shuffle": True},
+    "torch's distributed": lambda data: {"batch_size": 4, "sampler": distributed(data)},
+    "the library's": lambda data: {
+        "batch_size": 4,
+        "sampler": comm.get_sampler(data, shuffle=True, seed=4),
+    },
+    "weighted": lambda data: {
+        "batch_size": 4,
+        "sampler": WeightedRandomSampler([1.0] * 19 + [5.0], 20),
+    },
+    "of a subset": lambda data: {"batch_size": 4, "sampler": SubsetRandomSampler(range(20))},
+    "batches of the user's": lambda data: {"batch_sampler": Pairs(data)},
+    "without batches": lambda data: {"batch_size": None, "collate_fn": lambda x: torch.tensor([x])},
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_nothing_is_read_twice_whatever_the_sampler(name: str) -> None:
+    def make() -> DataLoader[float]:
+        data = Counted()
+        return DataLoader(data, **SAMPLERS[name](data))
+
+    straight = Run(make())
+    saved = straight.fit()
+    stop = len(saved) // 2
+    READ.clear()
+    resumed = Run(make())
+    resumed.load(saved[stop])
+    resumed.fit()
+    assert resumed.seen == straight.seen[stop:]
+    assert len(READ) == sum(len(seen) - 2 for seen in resumed.seen)
+
+
+def test_generators_of_augmentations_go_on() -> None:
+    class Augmented(Numbers):
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = torch.Generator().manual_seed(1)
+            self.transforms = [np.random.default_rng(2), random.Random(3)]
+
+        def __getitem__(self, index: int) -> float:
+            noise = torch.rand((), generator=self.generator).item()
+            return index + noise + self.transforms[0].random() + self.transforms[1].random()
+
+    straight = Run(DataLoader(Augmented(), batch_size=4, shuffle=True))
+    saved = straight.fit()
+    for stop in (2, -1, 8):
+        resumed = Run(DataLoader(Augmented(), batch_size=4, shuffle=True))
+        resumed.load(saved[stop])
+        resumed.fit()
+        assert resumed.seen == straight.seen[stop if stop > 0 else 5 :]
+
+
+# Torchdata itself calls it.
+calls_what_is_deprecated = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+
+
+@calls_what_is_deprecated
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_torchdatas_loader_goes_on(num_workers: int) -> None:
+    def make() -> Any:
+        return StatefulDataLoader(Numbers(), batch_size=4, shuffle=True, num_workers=num_workers)
+
+    straight = Run(make())
+    saved = straight.fit()
+    for stop in (2, -1, 8):
+        resumed = Run(make())
+        resumed.load(saved[stop])
+        resumed.fit()
+        assert resumed.seen == straight.seen[stop if stop > 0 else 5 :]
+
+
+@calls_what_is_deprecated
+def test_a_stateful_loader_that_is_not_where_it_should_be_is_noticed() -> None:
+    saved = Run(StatefulDataLoader(Numbers(), batch_size=4)).fit()
+    other = {**saved[2], "data": {**saved[2]["data"], "loader": saved[3]["data"]["loader"]}}
+    resumed = Run(StatefulDataLoader(Numbers(), batch_size=4))
+    resumed.load(other)
+    with pytest.raises(DataError, match=r"2 batches of the epoch .* has given 3"):
+        resumed.fit()
+
+
+def test_another_batch_size_goes_on_at_the_same_sample() -> None:
+    straight = Run(make_loader())
+    saved = straight.fit()
+    resumed = Run(DataLoader(Numbers(), batch_size=2, shuffle=True))
+    resumed.load(saved[7])
+    resumed.fit(stop_after=13)
+    rest = [value for seen in straight.seen[7:10] for value in seen[:-2]]
+    assert [value for seen in resumed.seen for value in seen[:-2]] == rest
 
 
 def test_three_interruptions_in_a_row_leave_no_trace() -> None:
@@ -186,7 +351,7 @@ def test_three_interruptions_in_a_row_leave_no_trace() -> None:
     assert seen == straight.seen
 
 
-@pytest.mark.parametrize("name", LOADERS)
+@pytest.mark.parametrize("name", [*WITHOUT_WORKERS, *WITH_WORKERS])
 def test_a_second_fit_goes_on_where_the_first_stopped(name: str) -> None:
     straight = Run(LOADERS[name]())
     straight.fit()
@@ -196,24 +361,61 @@ def test_a_second_fit_goes_on_where_the_first_stopped(name: str) -> None:
     assert run.seen == straight.seen
 
 
-def test_without_spinning_nothing_is_drawn_twice_and_the_random_states_are_restored() -> None:
+@pytest.mark.parametrize("name", ["plain iterable data", "two noisy workers"])
+def test_without_spinning_data_that_cannot_be_sought_is_refused(name: str) -> None:
+    saved = Run(LOADERS[name]()).fit(stop_after=2)
+    resumed = Run(LOADERS[name](), spin_dataloaders=False)
+    resumed.load(saved[2])
+    with pytest.raises(DataError, match=r"without reading 2 batches again, and spin_dataloaders="):
+        resumed.fit()
+
+
+def test_without_spinning_data_that_can_be_sought_goes_on() -> None:
     straight = Run(make_loader())
     saved = straight.fit()
     resumed = Run(make_loader(), spin_dataloaders=False)
     resumed.load(saved[7])
-    resumed.fit(stop_after=8)
-    expected = torch.Generator()
-    expected.set_state(saved[7]["rng"][0]["torch"])
-    torch.set_rng_state(expected.get_state())
-    first = next(iter(make_loader()))
-    assert resumed.seen[0][:4] == first.tolist()
+    resumed.fit()
+    assert resumed.seen == straight.seen[7:]
 
 
-def test_a_data_set_that_became_shorter_is_refused() -> None:
+def test_a_list_of_batches_goes_on_without_a_word() -> None:
+    batches = [torch.tensor([float(index)]) for index in range(5)]
+    straight = Run(batches)
+    saved = straight.fit()
+    resumed = Run(batches, spin_dataloaders=False)
+    resumed.load(saved[7])
+    resumed.fit()
+    assert resumed.seen == straight.seen[7:]
+
+
+@pytest.mark.parametrize("length", [8, 24])
+def test_a_data_set_of_another_length_is_refused_in_the_middle_of_an_epoch(length: int) -> None:
     saved = Run(make_loader()).fit()
-    resumed = Run(DataLoader(Numbers(8), batch_size=4, shuffle=True))
+    resumed = Run(DataLoader(Numbers(length), batch_size=4, shuffle=True))
     resumed.load(saved[8])
-    with pytest.raises(DataError, match=r"at batch 3 of epoch 1, but the dataloader gives only 2"):
+    with pytest.raises(DataError, match=f"had 20 samples .* has {length} now"):
+        resumed.fit()
+
+
+def test_a_data_set_of_another_length_is_taken_with_a_warning_between_epochs() -> None:
+    saved = Run(make_loader()).fit()
+    resumed = Run(DataLoader(Numbers(24), batch_size=4, shuffle=True))
+    resumed.load(saved[-1])
+    with pytest.warns(UserWarning, match="had 20 samples .* has 24 now"):
+        resumed.fit(stop_after=6)
+    assert len(resumed.seen) == 1
+
+
+@pytest.mark.parametrize("name", ["shuffled", "the library's", "batches of the user's"])
+def test_another_order_is_noticed(name: str) -> None:
+    data = Counted()
+    straight = Run(DataLoader(data, **SAMPLERS[name](data)))
+    saved = straight.fit()[8]
+    saved["data"]["position"]["mark"]["tail"][0] += 1
+    resumed = Run(DataLoader(data, **SAMPLERS[name](data)))
+    resumed.load(saved)
+    with pytest.raises(DataError, match="the order of samples has changed: before batch 3"):
         resumed.fit()
 
 

@@ -1,0 +1,60 @@
+"""Images, masks and tables as W&B's own objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from composer.errors import DataError
+from composer.loggers._images import to_arrays, to_masks
+from composer.loggers._plain import plain
+
+__all__ = ["to_images", "to_table"]
+
+
+def to_images(
+    wandb: Any,
+    images: Any,
+    channels_last: bool,
+    masks: Mapping[str, Any] | None,
+    mask_class_labels: Mapping[int, str] | None,
+) -> list[Any]:
+    """Return a ``wandb.Image`` for each image, with its masks.
+
+    Raises:
+        ValueError: an image or mask of a wrong shape.
+    """
+    arrays = to_arrays(images, channels_last)
+    by_name = {name: to_masks(each, len(arrays)) for name, each in (masks or {}).items()}
+    found: list[Any] = []
+    for index, array in enumerate(arrays):
+        drawn: dict[str, dict[str, Any]] = {}
+        for name, of_images in by_name.items():
+            mask = of_images[index]
+            if mask.shape != array.shape[:2]:
+                raise DataError(
+                    f"the mask {name!r} has shape {mask.shape} and its image {array.shape[:2]}"
+                )
+            drawn[name] = {"mask_data": mask}
+            if mask_class_labels:
+                drawn[name]["class_labels"] = dict(mask_class_labels)
+        # One channel is shown as grey.
+        shown = array[..., 0] if array.shape[-1] == 1 else array
+        found.append(wandb.Image(shown, masks=drawn or None))
+    return found
+
+
+def to_table(wandb: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    """Return a ``wandb.Table``; cells that are objects of W&B stay what they are.
+
+    Raises:
+        ValueError: a row that is not as long as ``columns``.
+    """
+    for index, row in enumerate(rows):
+        if len(row) != len(columns):
+            raise DataError(
+                f"row {index} has {len(row)} cells for the {len(columns)} columns {list(columns)}"
+            )
+    value_class = wandb.sdk.data_types.base_types.wb_value.WBValue
+    cells = [[c if isinstance(c, value_class) else plain(c) for c in row] for row in rows]
+    return wandb.Table(columns=list(columns), data=cells, allow_mixed_types=True)
