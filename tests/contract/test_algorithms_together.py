@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Set
 from functools import partial
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
+from composer.errors import ComposerError
 from tests.contract._cases import Case, first_cases
-from tests.contract._method_runs import assert_finite, make_trainer
+from tests.contract._method_runs import assert_equal, assert_finite, make_trainer, weights
+from tests.contract._properties import REFUSALS, may_depend_on_order
 from tests.contract._workloads import VISION, WORKLOADS, Workload
 
+Pair = tuple[Case, Case]
+
 workloads = pytest.mark.parametrize("workload", WORKLOADS, ids=str)
-PAIRS = [
-    pair for workload in WORKLOADS for pair in itertools.permutations(first_cases(workload), 2)
+PAIRS: list[Pair] = [
+    pair for workload in WORKLOADS for pair in itertools.combinations(first_cases(workload), 2)
 ]
+NEIGHBOURS: list[Pair] = [
+    pair for workload in WORKLOADS for pair in itertools.pairwise(first_cases(workload))
+]
+# Each refusal names NoOpModel; without it all the others combine.
+REFUSING = set.intersection(*map(set, REFUSALS))
+
+
+def each_pair(pairs: list[Pair]) -> pytest.MarkDecorator:
+    names = [f"{first.name}+{second.name}" for first, second in pairs]
+    return pytest.mark.parametrize("pair", pairs, ids=names)
 
 
 def test_what_is_wrapped_last_is_unwrapped_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,16 +54,49 @@ def _noted_apply(method: Algorithm, acted: Any, event: Event, state: Any, logger
 
 
 @workloads
-def test_all_methods_train_together(workload: Workload) -> None:
-    cases = [case for case in first_cases(workload) if case.name != "NoOpModel"]
-    trainer = make_trainer([case.make() for case in cases], "1ep", workload)
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "reversed"])
+def test_all_methods_train_together(workload: Workload, is_reversed: bool) -> None:
+    """Both orders hold every pair that does not refuse each other, each way round."""
+    cases = [case for case in first_cases(workload) if case.name not in REFUSING]
+    methods = [case.make() for case in cases]
+    keywords = {name: value for case in cases for name, value in case.keywords.items()}
+    methods = methods[::-1] if is_reversed else methods
+    trainer = make_trainer(methods, "1ep", workload, **keywords)
     trainer.fit()
     assert_finite(trainer)
+
+
+def trained(pair: Pair) -> dict[str, Tensor]:
+    keywords = pair[0].keywords | pair[1].keywords
+    trainer = make_trainer([case.make() for case in pair], "3ba", pair[0].workload, **keywords)
+    trainer.fit()
+    assert_finite(trainer)
+    return weights(trainer)
+
+
+def check_pair(pair: Pair) -> None:
+    """Two methods train together, as well in the other order; or refuse each other as stated."""
+    refusal = REFUSALS.get(frozenset(case.name for case in pair))
+    if refusal is not None:
+        with pytest.raises(ComposerError, match=refusal.error):
+            trained(pair)
+        return
+    found, other_way = trained(pair), trained(pair[::-1])
+    if not may_depend_on_order(pair[0].make(), pair[1].make()):
+        assert_equal(found, other_way)
+
+
+@each_pair(NEIGHBOURS)
+def test_neighbours_train_together_in_either_order(pair: Pair) -> None:
+    check_pair(pair)
+
+
+@pytest.mark.parametrize("names", REFUSALS, ids=lambda names: "-".join(sorted(names)))
+def test_methods_that_do_not_combine_say_so(names: Set[str]) -> None:
+    check_pair(next(pair for pair in PAIRS if {case.name for case in pair} == names))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
-def test_any_two_methods_train_together(pair: tuple[Case, Case]) -> None:
-    trainer = make_trainer([case.make() for case in pair], "2ba", pair[0].workload)
-    trainer.fit()
-    assert_finite(trainer)
+@each_pair(PAIRS)
+def test_any_two_methods_train_together_in_either_order(pair: Pair) -> None:
+    check_pair(pair)
