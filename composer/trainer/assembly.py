@@ -25,6 +25,7 @@ from composer.core.logger import Logger
 from composer.core.logger_destination import LoggerDestination
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
+from composer.core.weight_view import WeightView, set_weight_view
 from composer.devices.device import Device
 from composer.distributed import comm, reproducibility
 from composer.distributed.plan import ParallelismPlan
@@ -58,6 +59,7 @@ __all__ = [
     "default_callbacks",
     "eval_metrics_of",
     "fixed_microbatch_size",
+    "place_optimizers",
     "run_facts",
     "set_up_ranks",
     "train_metrics_of",
@@ -129,6 +131,20 @@ def choose_optimizers(model: torch.nn.Module, given: OptimizersInput) -> Optimiz
                 "model.parameters() of the model given to the Trainer"
             )
     return given
+
+
+def place_optimizers(state: State) -> None:
+    """Move the optimizers' states to the device, and adopt the weight view of one that has two.
+
+    Schedule-free optimizers train one set of weights and mean another to be used.
+
+    Raises:
+        ValueError: two optimizers do.
+    """
+    for optimizer in state.optimizers:
+        state.device.optimizer_to_device(optimizer)
+        if isinstance(optimizer, WeightView):
+            set_weight_view(state, optimizer)
 
 
 def build_destinations(options: LoggingOptions) -> list[LoggerDestination]:

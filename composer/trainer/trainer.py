@@ -314,8 +314,7 @@ class Trainer:
             algorithms=algorithms,
             parallelism_config=self._plan.config,
         )
-        for optimizer in self.state.optimizers:
-            self._device.optimizer_to_device(optimizer)
+        assembly.place_optimizers(self.state)
         self.state.profiler = profiler
         destinations = assembly.build_destinations(logging_options)
         self.logger = model.logger = Logger(self.state, destinations)

@@ -47,7 +47,15 @@ def begun(case: Case) -> HandRun:
     torch.manual_seed(0)
     model = case.workload.model()
     torch.manual_seed(1)
-    return HandRun(case.make(), model)
+    run = HandRun(case.make(), model)
+    run.state.precision = case.keywords.get("precision", run.state.precision)
+    return run
+
+
+def arguments_of(function: Callable[..., Any], case: Case) -> dict[str, Any]:
+    """What the case says of the function's parameters."""
+    known = inspect.signature(function).parameters
+    return {k: v for k, v in (case.arguments | case.keywords).items() if k in known}
 
 
 def check_surgery(case: Case, function: Callable[..., Any]) -> None:
@@ -56,8 +64,7 @@ def check_surgery(case: Case, function: Callable[..., Any]) -> None:
     torch.manual_seed(0)
     model = case.workload.model()
     torch.manual_seed(1)
-    known = inspect.signature(function).parameters
-    function(model, **{k: v for k, v in case.arguments.items() if k in known})
+    function(model, **arguments_of(function, case))
     assert_same(model.state_dict(), by_class.state.model.state_dict())
     batch = case.workload.batch()
     assert_same(model.eval()(batch), by_class.state.model.eval()(batch))
@@ -68,9 +75,7 @@ def check_batches(case: Case, function: Callable[..., Any]) -> None:
     run.state.batch = case.workload.batch()
     run.run(Event.AFTER_DATALOADER)
     torch.manual_seed(1)
-    known = inspect.signature(function).parameters
-    arguments = {k: v for k, v in case.arguments.items() if k in known}
-    assert_same(run.state.batch[0], function(batch[0], **arguments))
+    assert_same(run.state.batch[0], function(batch[0], **arguments_of(function, case)))
 
 
 def check_resizing(case: Case, function: Callable[..., Any]) -> None:
@@ -136,10 +141,17 @@ CHECKS: dict[Callable[..., Any], Callable[[Case, Callable[..., Any]], None]] = {
 }
 
 
-def check_of(function: Callable[..., Any]) -> Callable[[Case, Callable[..., Any]], None] | None:
+def check_of(
+    function: Callable[..., Any], case: Case
+) -> Callable[[Case, Callable[..., Any]], None] | None:
     """How a function is compared: by its name, where it is of a kind that many methods share."""
     if function in CHECKS:
         return CHECKS[function]
+    _, *others = inspect.signature(function).parameters.values()
+    needed = {each.name for each in others if each.default is inspect.Parameter.empty}
+    if needed - arguments_of(function, case).keys():
+        # The class takes them from the run.
+        return None
     if function.__name__.startswith("apply_"):
         return check_surgery
     if function.__name__.endswith(("_batch", "_image")):
@@ -153,7 +165,7 @@ def test_the_function_does_what_the_class_does(case: Case) -> None:
     if function is None:
         assert (case.name, "function") in LIMITS
         return
-    check = check_of(function)
+    check = check_of(function, case)
     if check is None:
         # Compared in the method's own tests, which name the function.
         own = importlib.import_module(f"tests.algorithms.test_{function.__module__.split('.')[-1]}")
