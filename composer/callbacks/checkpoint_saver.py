@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from composer.checkpoint.container import check_can_write
-from composer.checkpoint.layout import check_is_local, fill_for_loading, fill_for_saving
+from composer.checkpoint.layout import fill_for_loading, fill_for_saving
 from composer.checkpoint.manager import CheckpointManager
 from composer.checkpoint.manifest import Manifests
 from composer.checkpoint.newest import why_invalid
 from composer.checkpoint.remap import IgnoreKeys, check_ignore_keys, leave_out
+from composer.checkpoint.remote_folder import RemoteFolder
 from composer.checkpoint.retention import Retention
 from composer.checkpoint.save_run import collect, counters_of, on_rank_zero
 from composer.checkpoint.weights_file import check_can_write_weights
@@ -28,6 +29,7 @@ from composer.core.time import Time, Timestamp
 from composer.core.weight_view import evaluation_weights
 from composer.distributed import comm
 from composer.errors import ConfigError, StateError, unknown_name
+from composer.storage.uri import is_uri
 from composer.utils.folders import create_symlink_file
 
 __all__ = ["CheckpointSaver"]
@@ -48,7 +50,9 @@ class CheckpointSaver(Callback):
     one stopped.
 
     Args:
-        folder: where to save; ``{run_name}`` and ranks are filled in.
+        folder: where to save, here or at an address such as ``s3://bucket/{run_name}``;
+            ``{run_name}`` and ranks are filled in. What goes to an address is written to this
+            machine first and uploaded beside training; there nothing is deleted.
         filename: name of each checkpoint; counters such as ``{epoch}`` and ``{batch}`` are filled
             in as well. An ending such as ``.pt.zst`` or ``.tar.gz`` asks for compression.
         remote_file_name: name under which logger destinations that keep files get each checkpoint;
@@ -60,7 +64,8 @@ class CheckpointSaver(Callback):
             the state and the event that says whether to save now. At the end of training too.
         overwrite: whether the folder may hold files this run would only write later.
         num_checkpoints_to_keep: how many of the newest to keep on disk; -1 for all. 0 deletes each
-            once logger destinations have it, and makes no link.
+            once logger destinations have it, and makes no link. With an address as folder, one
+            stays on this machine.
         weights_only: save only the model's weights, from which training cannot go on.
         ignore_keys: what to leave out; see :func:`composer.checkpoint.remap.leave_out`.
         num_concurrent_uploads: how many files may be uploaded at once, at least 1.
@@ -99,7 +104,6 @@ class CheckpointSaver(Callback):
         save_async: bool = True,
         with_safetensors: bool = False,
     ) -> None:
-        check_is_local(folder, "folder")
         check_can_write(filename)
         check_ignore_keys(ignore_keys, "ignore_keys")
         for name, value, least in (
@@ -166,7 +170,7 @@ class CheckpointSaver(Callback):
         """Make the folder."""
         del logger
         self._run_name = state.run_name
-        self._folder = format_name_with_dist(self.folder, state.run_name)
+        self._folder = self._local_folder(state.run_name)
         os.makedirs(self._folder, exist_ok=True)
 
     def fit_start(self, state: State, logger: Logger) -> None:
@@ -242,9 +246,8 @@ class CheckpointSaver(Callback):
         Returns:
             The path of the file on rank 0, which writes it; ``None`` on the others.
         """
-        path = fill_for_saving(
-            os.path.join(self.folder, self.filename), state.run_name, state.timestamp
-        )
+        name = fill_for_saving(self.filename, state.run_name, state.timestamp)
+        path = os.path.join(self._local_folder(state.run_name), name)
         metrics = self._judged_by(state)
         # Noted first, so that the checkpoint knows of itself.
         self._saving = {path: state.timestamp}
@@ -268,6 +271,19 @@ class CheckpointSaver(Callback):
             Exception: what writing failed with; a ``RuntimeError`` on ranks other than 0.
         """
         on_rank_zero(lambda: self._finish(logger), "write the last checkpoint")
+
+    def remote_folder(self, run_name: str) -> RemoteFolder | None:
+        """Return the folder of checkpoints where it is at an address."""
+        folder, latest = fill_for_loading(self.folder, run_name), self.latest_filename
+        if not is_uri(folder):
+            return None
+        return RemoteFolder(
+            folder,
+            run_name,
+            None if latest is None else fill_for_loading(latest, run_name),
+            num_workers=self.num_concurrent_uploads,
+            timeout_s=self.upload_timeout_in_seconds,
+        )
 
     def settle(self) -> None:
         """Wait for the save under way where another error is being raised; never raises itself."""
@@ -298,29 +314,42 @@ class CheckpointSaver(Callback):
             self.save(state, logger)
 
     def _take_folder(self, state: State) -> None:
-        folder = format_name_with_dist(self.folder, state.run_name)
-        if not self.overwrite:
-            name = format_name_with_dist(self.filename, state.run_name)
+        # Before anything is looked at: another process may be writing there.
+        manager = self._manager_of(state)
+        if self.overwrite:
+            return
+        folder = manager.folder
+        name = format_name_with_dist(self.filename, state.run_name)
+        try:
             # What is broken was not gone on from, and may be written anew.
             ensure_folder_has_no_conflicting_files(
                 folder, name, state.timestamp, lambda path: why_invalid(path, folder) is not None
             )
-        self._manager_of(state)
+        except FileExistsError:
+            self._manager = None
+            manager.close()
+            raise
 
     def _manager_of(self, state: State) -> CheckpointManager:
         if self._manager is None:
+            remote = self.remote_folder(state.run_name)
             latest = None if self.retention.last == 0 else self.latest_filename
             self._manager = CheckpointManager(
-                format_name_with_dist(self.folder, state.run_name),
+                self._local_folder(state.run_name),
                 state.run_name,
                 self.filename,
-                retention=self.retention,
+                retention=self.retention if remote is None else Retention(1),
                 latest=None if latest is None else fill_for_loading(latest, state.run_name),
                 is_async=self.save_async,
                 with_safetensors=self.with_safetensors,
+                uploader=remote,
             )
             self._manager.adopt(self._adopted)
         return self._manager
+
+    def _local_folder(self, run_name: str) -> str:
+        folder = fill_for_loading(self.folder, run_name)
+        return RemoteFolder.local_of(folder, run_name) if is_uri(folder) else folder
 
     def _write(
         self,

@@ -104,6 +104,11 @@ _NO_SCORES = Refusal(
 )
 REFUSALS: dict[Set[str], Refusal] = {
     frozenset({"NoOpModel", name}): _NO_SCORES for name in ("CutMix", "LabelSmoothing", "MixUp")
+} | {
+    frozenset({"EMA", "SWA"}): Refusal(
+        "a run has one set of weights to evaluate with",
+        "both replace the weights used for evaluation",
+    )
 }
 
 
