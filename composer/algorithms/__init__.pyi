@@ -5,13 +5,25 @@ from composer.algorithms.ema import EMA as EMA
 from composer.algorithms.factorize import Factorize as Factorize
 from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
+from composer.algorithms.gyro_dropout import GyroDropout as GyroDropout
 from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
+from composer.algorithms.layer_freezing import LayerFreezing as LayerFreezing
+from composer.algorithms.low_precision_groupnorm import (
+    LowPrecisionGroupNorm as LowPrecisionGroupNorm,
+)
+from composer.algorithms.low_precision_layernorm import (
+    LowPrecisionLayerNorm as LowPrecisionLayerNorm,
+)
 from composer.algorithms.mixup import MixUp as MixUp
 from composer.algorithms.no_op_model import NoOpModel as NoOpModel
 from composer.algorithms.progressive_resizing import ProgressiveResizing as ProgressiveResizing
+from composer.algorithms.sam import SAM as SAM
+from composer.algorithms.sam import SAMOptimizer as SAMOptimizer
+from composer.algorithms.selective_backprop import SelectiveBackprop as SelectiveBackprop
 from composer.algorithms.squeeze_excite import SqueezeExcite as SqueezeExcite
 from composer.algorithms.squeeze_excite import SqueezeExcite2d as SqueezeExcite2d
 from composer.algorithms.squeeze_excite import SqueezeExciteConv2d as SqueezeExciteConv2d
+from composer.algorithms.stochastic_depth import StochasticDepth as StochasticDepth
 from composer.algorithms.weight_standardization import (
     WeightStandardization as WeightStandardization,
 )

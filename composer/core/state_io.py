@@ -103,10 +103,11 @@ def load_state(
         RuntimeError: the saved state does not fit the run.
     """
     load_model_state(state, state_dict, logger, strict, exclude_algorithms, algorithm_passes)
-    load_optimizer_state(state, state_dict)
     load_one = _load_foreign if is_foreign(state_dict) else _load_own
-    _load_by_instance(state.schedulers, state_dict.get("schedulers"), "scheduler", load_one)
+    # Before the optimizers: methods may have taken parameters out of them.
     _load_algorithms(state, state_dict.get("algorithms"), load_one)
+    load_optimizer_state(state, state_dict)
+    _load_by_instance(state.schedulers, state_dict.get("schedulers"), "scheduler", load_one)
     _load_by_instance(state.callbacks, state_dict.get("callbacks"), "callback", load_one)
     if state.scaler is not None:
         _load_by_instance([state.scaler], state_dict.get("scaler"), "gradient scaler", load_one)

@@ -5,10 +5,23 @@ from composer.algorithms.ema import compute_ema as compute_ema
 from composer.algorithms.factorize import apply_factorization as apply_factorization
 from composer.algorithms.ghost_batchnorm import apply_ghost_batchnorm as apply_ghost_batchnorm
 from composer.algorithms.gradient_clipping import apply_gradient_clipping as apply_gradient_clipping
+from composer.algorithms.gyro_dropout import apply_gyro_dropout as apply_gyro_dropout
 from composer.algorithms.label_smoothing import smooth_labels as smooth_labels
+from composer.algorithms.layer_freezing import freeze_layers as freeze_layers
+from composer.algorithms.low_precision_groupnorm import (
+    apply_low_precision_groupnorm as apply_low_precision_groupnorm,
+)
+from composer.algorithms.low_precision_layernorm import (
+    apply_low_precision_layernorm as apply_low_precision_layernorm,
+)
 from composer.algorithms.mixup import mixup_batch as mixup_batch
 from composer.algorithms.progressive_resizing import resize_batch as resize_batch
+from composer.algorithms.selective_backprop import select_using_loss as select_using_loss
+from composer.algorithms.selective_backprop import (
+    should_selective_backprop as should_selective_backprop,
+)
 from composer.algorithms.squeeze_excite import apply_squeeze_excite as apply_squeeze_excite
+from composer.algorithms.stochastic_depth import apply_stochastic_depth as apply_stochastic_depth
 from composer.algorithms.weight_standardization import (
     apply_weight_standardization as apply_weight_standardization,
 )

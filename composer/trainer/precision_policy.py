@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -111,6 +111,31 @@ class PrecisionPolicy:
         if self.scaler is not None:
             for optimizer in optimizers:
                 self.scaler.unscale_(optimizer)
+
+    def step_with_closure(self, optimizer: Optimizer, closure: Callable[..., torch.Tensor]) -> None:
+        """Let an optimizer that computes gradients itself step.
+
+        With loss scaling the closure returns ``None`` where gradients are not finite, and each of
+        its calls counts as one step of the scaler. All ranks then average every time, because all
+        of them must skip the same steps.
+
+        Args:
+            optimizer: the optimizer.
+            closure: computes complete, unscaled gradients; takes ``ddp_sync``.
+        """
+        scaler = self.scaler
+        if scaler is None:
+            optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            return
+
+        def checked_closure(**keywords: Any) -> torch.Tensor | None:
+            scale = scaler.get_scale()
+            loss = closure(**{**keywords, "ddp_sync": True})
+            scaler.update()
+            # Asked of the scaler, which looked before methods could clip infinities away.
+            return None if scaler.get_scale() < scale else loss
+
+        optimizer.step(checked_closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def step(self, optimizers: Sequence[Optimizer]) -> None:
         """Update the parameters; skipped by the scaler where gradients are not finite."""

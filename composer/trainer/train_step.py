@@ -98,7 +98,7 @@ class TrainStep:
                 loss_dict.update(losses)
             return self._mean_over_ranks(losses[TOTAL_LOSS])
 
-        optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        self._precision.step_with_closure(optimizer, closure)
         return first
 
     def _compute_gradients(
@@ -192,13 +192,14 @@ def closure_optimizer(
     LBFGS does, and optimizers that say so with ``_step_supports_amp_closure`` (SAM).
 
     Raises:
-        ValueError: it is one of several, or gradients are scaled.
+        ValueError: it is one of several, or gradients are scaled and it does not know of steps to
+            skip.
     """
-    needing = [
-        optimizer
-        for optimizer in optimizers
-        if isinstance(optimizer, LBFGS) or getattr(optimizer, "_step_supports_amp_closure", False)
-    ]
+
+    def knows_scaling(optimizer: Optimizer) -> bool:
+        return getattr(optimizer, "_step_supports_amp_closure", False)
+
+    needing = [each for each in optimizers if isinstance(each, LBFGS) or knows_scaling(each)]
     if not needing:
         return None
     name = type(needing[0]).__name__
@@ -207,7 +208,7 @@ def closure_optimizer(
             f"{name} computes gradients itself and cannot be combined with other optimizers; give "
             "it all parameters, in groups if they differ"
         )
-    if precision.scaler is not None:
+    if precision.scaler is not None and not knows_scaling(needing[0]):
         raise ConfigError(
             f"{name} computes gradients itself, which the loss scaling of 'amp_fp16' does not "
             "allow; use precision='amp_bf16' or 'fp32'"

@@ -41,6 +41,7 @@ class Case:
         return "-".join([self.name, *shown])
 
 
+BF16 = {"precision": "amp_bf16"}
 FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
 
 CASES = [
@@ -60,13 +61,34 @@ CASES = [
     Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}, LANGUAGE),
     Case("GradientClipping", {"clipping_type": "value", "clipping_threshold": 0.01}),
     Case("GradientClipping", {"clipping_type": "adaptive", "clipping_threshold": 0.01}),
+    Case("GyroDropout", {"p": 0.25, "sigma": 4, "tau": 2}),
+    Case("GyroDropout", {"sigma": 4, "tau": 2}, LANGUAGE),
     Case("LabelSmoothing", {"smoothing": 0.2}),
+    Case("LayerFreezing", {"freeze_start": 0.0}),
+    Case("LayerFreezing", {"freeze_start": 0.25, "freeze_level": 0.75}, LANGUAGE),
+    Case("LowPrecisionGroupNorm", keywords=BF16),
+    Case("LowPrecisionLayerNorm", keywords=BF16),
+    Case("LowPrecisionLayerNorm", {"apply_at": "before_load"}, LANGUAGE, BF16),
     Case("MixUp", {"alpha": 1.0}),
     Case("MixUp", {"interpolate_loss": True}),
     Case("NoOpModel"),
     Case("NoOpModel", workload=LANGUAGE),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
+    Case("SAM", {"interval": 2}),
+    Case("SAM", {}, LANGUAGE),
+    Case("SelectiveBackprop", {"start": 0.25}),
+    Case(
+        "SelectiveBackprop",
+        {"start": 0.0, "end": 1.0, "input_key": "input_ids", "target_key": "labels"},
+        LANGUAGE,
+    ),
+    Case("StochasticDepth", {"target_layer_name": "ResidualBlock", "drop_warmup": 0.5}),
+    Case(
+        "StochasticDepth",
+        {"target_layer_name": "blocks.*", "stochastic_method": "sample"},
+        LANGUAGE,
+    ),
     Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
     Case("WeightStandardization", {"n_last_layers_ignore": 1}),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -20,13 +21,18 @@ PAIRS = [
 ]
 
 
+def needs(cases: Iterable[Case]) -> dict[str, Any]:
+    """What the Trainer must be given for all of them to act."""
+    return {name: value for case in cases for name, value in case.keywords.items()}
+
+
 def test_what_is_wrapped_last_is_unwrapped_first(monkeypatch: pytest.MonkeyPatch) -> None:
     acted: dict[Event, list[str]] = {Event.BEFORE_LOSS: [], Event.AFTER_LOSS: []}
     methods = [case.make() for case in first_cases(VISION) if case.name != "NoOpModel"]
     methods = [method for method in methods if set(method.events) & acted.keys()]
     for method in methods:
         monkeypatch.setattr(method, "apply", partial(_noted_apply, method, acted))
-    make_trainer(methods, "1ba").fit()
+    make_trainer(methods, "1ba", **needs(first_cases(VISION))).fit()
     assert len(acted[Event.BEFORE_LOSS]) == len(methods) > 1
     assert acted[Event.AFTER_LOSS] == acted[Event.BEFORE_LOSS][::-1]
 
@@ -40,7 +46,7 @@ def _noted_apply(method: Algorithm, acted: Any, event: Event, state: Any, logger
 @workloads
 def test_all_methods_train_together(workload: Workload) -> None:
     cases = [case for case in first_cases(workload) if case.name != "NoOpModel"]
-    trainer = make_trainer([case.make() for case in cases], "1ep", workload)
+    trainer = make_trainer([case.make() for case in cases], "1ep", workload, **needs(cases))
     trainer.fit()
     assert_finite(trainer)
 
@@ -48,6 +54,6 @@ def test_all_methods_train_together(workload: Workload) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
 def test_any_two_methods_train_together(pair: tuple[Case, Case]) -> None:
-    trainer = make_trainer([case.make() for case in pair], "2ba", pair[0].workload)
+    trainer = make_trainer([case.make() for case in pair], "2ba", pair[0].workload, **needs(pair))
     trainer.fit()
     assert_finite(trainer)

@@ -107,8 +107,6 @@ def test_a_number_logged_adds_few_calls_a_step() -> None:
             logger.log_metrics(self.values)
 
     def run(count: int) -> float:
-        return trained(
-            callbacks=[Values(count)], loggers=[ProgressBarLogger(stream=io.StringIO())]
-        )
+        return trained(callbacks=[Values(count)], loggers=[ProgressBarLogger(stream=io.StringIO())])
 
     assert (run(30) - run(10)) / 20 <= 5

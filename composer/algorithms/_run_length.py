@@ -1,0 +1,37 @@
+"""How many batches a run has, for methods whose plan depends on it."""
+
+from __future__ import annotations
+
+from composer.core.state import State
+from composer.core.units import TimeUnit
+from composer.errors import ConfigError
+
+__all__ = ["total_batches"]
+
+_UNITS = (TimeUnit.EPOCH, TimeUnit.BATCH)
+
+
+def total_batches(method: object, state: State) -> int:
+    """Return the number of batches from the start of training to ``max_duration``.
+
+    Args:
+        method: who asks, for messages.
+        state: the run's state, with its dataloader.
+
+    Raises:
+        ValueError: that cannot be known.
+    """
+    name, limit, length = type(method).__name__, state.max_duration, state.dataloader_len
+    if limit is None or limit.unit not in _UNITS:
+        raise ConfigError(
+            f"{name} needs max_duration in 'ep' or 'ba', got {limit and str(limit)!r}: its plan is "
+            "a share of the run's batches"
+        )
+    if limit.unit is TimeUnit.BATCH:
+        return limit.value
+    if length is None:
+        raise ConfigError(
+            f"{name} needs to know the batches of an epoch, and the dataloader has no length; give "
+            "max_duration in batches ('1000ba') or set train_subset_num_batches"
+        )
+    return limit.value * length.value
