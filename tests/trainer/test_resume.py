@@ -14,6 +14,7 @@ from composer.core.callback import Callback
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.errors import CorruptCheckpointError
+from composer.loggers.in_memory_logger import InMemoryLogger
 from composer.models.tasks.classification import ComposerClassifier
 from composer.optim.curves import CosineAnnealingScheduler
 from composer.optim.decoupled_weight_decay import DecoupledAdamW, DecoupledSGDW
@@ -244,3 +245,13 @@ def test_without_manifests_the_newest_checkpoint_is_found_by_its_link(
     torch.save({"state": {}}, folder / "ep1-ba1-rank0.pt")
     found = find_latest(str(tmp_path / "{run_name}"), name, "run")
     assert found == str(folder / "ep1-ba1-rank0.pt")
+
+
+def test_resumed_behind_an_epochs_last_batch_metrics_of_no_batch_are_not_logged(
+    tmp_path: pathlib.Path,
+) -> None:
+    straight_run(tmp_path / "straight", max_duration="1ep")
+    memory = InMemoryLogger()
+    path = str(tmp_path / "straight" / "ep0-ba5-rank0.pt")
+    straight_run(tmp_path / "resumed", load_path=path, max_duration="1ep", loggers=[memory])
+    assert not [name for name in memory.data if name.startswith("metrics/train")]
