@@ -18,7 +18,7 @@ import torch
 from _tasks import Pair, Task, make_metric
 from torch.utils.data import IterableDataset
 
-__all__ = ["PEERS", "Features", "composer_eval", "composer_train", "raw_eval", "raw_train"]
+__all__ = ["PEERS", "Features", "NoMoreBatchesError", "composer_eval", "composer_train", "raw_eval", "raw_train"]
 
 Loop = Callable[[Iterable[Pair]], None]
 
