@@ -31,6 +31,7 @@ from composer.loggers.file_logger import FileLogger
 from composer.loggers.in_memory_logger import InMemoryLogger
 from composer.loggers.mlflow_logger import MLFlowLogger
 from composer.loggers.progress_bar_logger import ProgressBarLogger
+from composer.loggers.remote_uploader_downloader import RemoteUploaderDownloader
 from composer.loggers.slack_logger import SlackLogger
 from composer.loggers.tensorboard_logger import TensorboardLogger
 from composer.loggers.wandb_logger import WandBLogger
@@ -88,6 +89,9 @@ CASES: dict[str, list[Make]] = {
     "ProgressBarLogger": [
         lambda place: ProgressBarLogger(place.stream, log_traces=True),
         lambda place: ProgressBarLogger(place.stream),
+    ],
+    "RemoteUploaderDownloader": [
+        lambda place: RemoteUploaderDownloader(f"file://{place.folder}/bucket"),
     ],
     "SlackLogger": [make_slack_logger],
     "TensorboardLogger": [lambda place: TensorboardLogger(str(place.folder))],
