@@ -195,6 +195,7 @@ class LoadOptions:
     exclude_algorithms: list[str] | None
     trust: bool
     verify: bool = True
+    is_own: bool = False
 
     def __post_init__(self) -> None:
         if self.object_store is not None:
@@ -217,6 +218,7 @@ class LoadOptions:
             trust=given.trust,
             # Found by reading all of it.
             verify=False,
+            is_own=True,
         )
 
 
