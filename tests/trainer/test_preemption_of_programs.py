@@ -16,7 +16,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 LAUNCHERS = {
     "composer": ["composer.cli.launcher", "-n", "2"],
-    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"],
+    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--standalone"],
 }
 SCRIPT = """
     import sys, time
@@ -63,7 +63,12 @@ def start(launcher: str, folder: Path, pause_s: float) -> subprocess.Popen[str]:
 
 
 def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, errors = process.communicate(timeout=170)
+    try:
+        _, errors = process.communicate(timeout=170)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
     return process.returncode, errors
 
 
