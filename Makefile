@@ -32,7 +32,7 @@ SOURCES := $(shell find composer -type f -not -name '*.pyc') pyproject.toml READ
 .PHONY: help setup system check test test-all demo bench pins clean
 
 help:
-	@echo "make demo      train on handwritten digits and draw what happened"
+	@echo "make demo      train on handwritten digits, draw what happened, open the dashboard"
 	@echo "make test      checks, tests against the built wheel, the README's program"
 	@echo "make test-all  the same with the full matrices"
 	@echo "make check     ruff and pyright"

@@ -24,11 +24,24 @@ else:
 
 # Old path -> the module that is now there.
 MOVED = {
+    "composer.algorithms.alibi.attention_surgery_functions": (
+        "composer.algorithms._alibi_attention"
+    ),
+    "composer.algorithms.alibi.attention_surgery_functions.utils": (
+        "composer.algorithms._alibi_attention"
+    ),
+    "composer.algorithms.gated_linear_units.gated_linear_unit_layers": (
+        "composer.algorithms._gated_layers"
+    ),
+    "composer.algorithms.stochastic_depth.stochastic_layers": (
+        "composer.algorithms._stochastic_depth_layers"
+    ),
     "composer.algorithms.warnings": "composer.utils.warnings",
     "composer.loggers.logger": "composer.core.logger",
     "composer.loggers.logger_destination": "composer.core.logger_destination",
     "composer.utils.device": "composer.devices.select",
     "composer.utils.dist": "composer.distributed.comm",
+    "composer.utils.inference": "composer.checkpoint.export",
     "composer.utils.object_store.gcs_object_store": "composer.storage.gcs",
     "composer.utils.object_store.libcloud_object_store": "composer.storage.libcloud",
     "composer.utils.object_store.object_store": "composer.storage.object_store",

@@ -1,6 +1,7 @@
 """Train one small network twice, plainly and with methods composed in, and see what they gained.
 
-Run it with `make demo`, or as `python examples/digits.py`. What to look at, from top to bottom:
+Run it with `make demo`, or as `python examples/digits.py`. It draws a plot and ends at a dashboard
+on this machine, with the runs of both recipes side by side. What to look at, from top to bottom:
 
 - `plain` and `composed` are the two recipes: what is handed to the Trainer besides model and data.
 - `train` is all the code a run needs. The loop is the Trainer's.
@@ -14,6 +15,7 @@ import argparse
 
 import torch
 from digits_report import Run, report
+from digits_tracker import look, tracker
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
@@ -21,12 +23,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from composer import Evaluator, Trainer
 from composer.algorithms import EMA, GradientClipping, LabelSmoothing
-from composer.loggers import InMemoryLogger, ProgressBarLogger
+from composer.loggers import InMemoryLogger, ProgressBarLogger, WandBLogger
 from composer.models import ComposerClassifier
 from composer.optim import WarmupStableDecayScheduler
 from composer.utils.reproducibility import seed_all
 
 TARGET = 0.965
+PROJECT = "digits"
 
 
 def load_thirds():
@@ -90,11 +93,13 @@ def train(recipe, seed, num_epochs):
         eval_interval="1ep",
         seed=seed,
         progress_bar=False,
-        loggers=[memory, OneBar("stdout")],
+        loggers=[memory, OneBar("stdout"), WandBLogger(project=PROJECT, group=recipe.__name__)],
+        run_name=f"{recipe.__name__}-{seed}",
         **recipe(network),
     )
     trainer.fit()
     trainer.eval(Evaluator(label="test", dataloader=DataLoader(test_part, batch_size=600)))
+    trainer.close()
     # Each value was kept with the clocks of its moment. `total_wct` leaves evaluation out.
     series = memory.get_timeseries("metrics/eval/MulticlassAccuracy")
     test_accuracy = memory.most_recent_values["metrics/test/MulticlassAccuracy"]
@@ -106,15 +111,18 @@ def main():
     parser = argparse.ArgumentParser(description="Train on handwritten digits.")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--out", default="out", help="folder for the plot and the tracker's runs")
     given = parser.parse_args()
     torch.set_num_threads(1)
     runs = {"plain": [], "composed": []}
-    # Seed by seed, so that a machine that slows down on the way does so for both recipes.
-    for seed in range(given.seeds):
-        for recipe in (plain, composed):
-            print(f"{recipe.__name__}, seed {seed}", flush=True)
-            runs[recipe.__name__].append(Run(*train(recipe, seed, given.epochs)))
-    report(runs, TARGET, plot="digits.png")
+    with tracker(f"{given.out}/tracker") as address:
+        # Seed by seed, so that a machine that slows down on the way does so for both recipes.
+        for seed in range(given.seeds):
+            for recipe in (plain, composed):
+                print(f"{recipe.__name__}, seed {seed}", flush=True)
+                runs[recipe.__name__].append(Run(*train(recipe, seed, given.epochs)))
+        report(runs, TARGET, plot=f"{given.out}/digits.png")
+        look(address, PROJECT)
 
 
 if __name__ == "__main__":

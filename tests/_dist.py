@@ -26,7 +26,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-_PRELOADED = [
+PRELOADED = [
     "torch",
     "torch.nn.parallel",
     "torch._dynamo",
@@ -66,7 +66,7 @@ def run_ranks(
         RankFailure: a rank failed; the other ranks are ended.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(PRELOADED)
     port = _free_port()
     processes, pipes = [], []
     for rank in range(world_size):

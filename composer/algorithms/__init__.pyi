@@ -1,8 +1,10 @@
+from composer.algorithms.alibi import Alibi as Alibi
 from composer.algorithms.blurpool import BlurPool as BlurPool
 from composer.algorithms.channels_last import ChannelsLast as ChannelsLast
 from composer.algorithms.cutmix import CutMix as CutMix
 from composer.algorithms.ema import EMA as EMA
 from composer.algorithms.factorize import Factorize as Factorize
+from composer.algorithms.gated_linear_units import GatedLinearUnits as GatedLinearUnits
 from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
 from composer.algorithms.gyro_dropout import GyroDropout as GyroDropout
@@ -20,10 +22,12 @@ from composer.algorithms.progressive_resizing import ProgressiveResizing as Prog
 from composer.algorithms.sam import SAM as SAM
 from composer.algorithms.sam import SAMOptimizer as SAMOptimizer
 from composer.algorithms.selective_backprop import SelectiveBackprop as SelectiveBackprop
+from composer.algorithms.seq_length_warmup import SeqLengthWarmup as SeqLengthWarmup
 from composer.algorithms.squeeze_excite import SqueezeExcite as SqueezeExcite
 from composer.algorithms.squeeze_excite import SqueezeExcite2d as SqueezeExcite2d
 from composer.algorithms.squeeze_excite import SqueezeExciteConv2d as SqueezeExciteConv2d
 from composer.algorithms.stochastic_depth import StochasticDepth as StochasticDepth
+from composer.algorithms.swa import SWA as SWA
 from composer.algorithms.weight_standardization import (
     WeightStandardization as WeightStandardization,
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from fnmatch import fnmatchcase
 
 from torch import nn
 
-__all__ = ["Target", "find_targets"]
+__all__ = ["Target", "find_targets", "transformers_class"]
 
 Target = str | type[nn.Module]
 
@@ -28,6 +29,18 @@ def find_targets(model: nn.Module, target: Target) -> dict[str, nn.Module]:
         for name, module in model.named_modules()
         if name and _fits(name, module, target)
     }
+
+
+def transformers_class(module: str, name: str) -> type[nn.Module] | None:
+    """Return a class of the transformers library, if its module is loaded.
+
+    It is not imported: a model that has such layers has loaded it.
+
+    Args:
+        module: the module's name below ``transformers.models``, e.g. ``'bert.modeling_bert'``.
+        name: the class's name.
+    """
+    return getattr(sys.modules.get(f"transformers.models.{module}"), name, None)
 
 
 def _fits(name: str, module: nn.Module, target: Target) -> bool:

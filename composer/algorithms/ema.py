@@ -19,29 +19,20 @@ them in float32.
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from composer.algorithms._averaging import (
-    WeightPairs,
-    copies_like,
-    has_average,
-    named_tensors,
-    select_tensors,
-    trained_tensors,
-)
+from composer.algorithms._averaging import WeightPairs, named_tensors, select_tensors
 from composer.algorithms._checks import check_number
-from composer.core.algorithm import Algorithm, Order
+from composer.algorithms._weight_average import WeightAverage, has_passed
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.core.units import Time, TimeUnit
-from composer.core.weight_view import set_weight_view
-from composer.errors import CheckpointError, ConfigError, StateError
+from composer.errors import ConfigError
 from composer.utils.warnings import NotIntendedUseWarning
 
 __all__ = ["EMA", "compute_ema"]
@@ -77,7 +68,7 @@ def compute_ema(model: nn.Module, ema_model: nn.Module, smoothing: float = 0.99)
     WeightPairs(model, averages).average(smoothing)
 
 
-class EMA(Algorithm):
+class EMA(WeightAverage):
     """Average the weights while training; evaluate and save the average.
 
     ``state.model`` holds the training weights, except while evaluation, a checkpoint or an export
@@ -96,10 +87,6 @@ class EMA(Algorithm):
     Raises:
         ValueError: an argument is not allowed, or units do not match.
     """
-
-    # After methods that replace layers, whose weights are the ones to average.
-    order = Order.LAST
-    writes = ("model", "weight_view")
 
     def __init__(
         self,
@@ -130,23 +117,7 @@ class EMA(Algorithm):
             Event.FIT_START: "prepare",
             update_event: "update",
         }
-        self._forget()
-
-    def _forget(self) -> None:
-        self._model: weakref.ref[nn.Module] | None = None
-        # The averages; while shown, the training weights.
-        self._shadow: dict[str, Tensor] | None = None
-        self._is_shown = False
-        self._pairs: WeightPairs | None = None
-        self._loaded: tuple[dict[str, Tensor], bool] | None = None
-
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"EMA({', '.join(values)})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy must find the model it belongs to and that model's tensors itself.
-        return {**self.__dict__, "_pairs": None, "_model": None}
+        super().__init__()
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values."""
@@ -157,150 +128,31 @@ class EMA(Algorithm):
             "update_interval": str(self.update_interval),
         }
 
-    # Events.
-
-    def register(self, state: State, logger: Logger) -> None:
-        """Become the run's weight view, with nothing left of an earlier run."""
-        if state.weight_view is not self:
-            set_weight_view(state, self)
-            self._forget()
-        self._model = weakref.ref(state.model)
-
-    def take_over(self, state: State, logger: Logger) -> None:
-        """Go on with the weights of a checkpoint: training weights in the model, averages here."""
-        self._model = weakref.ref(state.model)
-        if self._loaded is None:
-            return
-        weights, was_shown = self._loaded
-        self._loaded = None
-        averaged = {name: value for name, value in weights.items() if has_average(value)}
-        self._shadow = copies_like(averaged, state.model)
-        self._pairs = None
-        self._is_shown = was_shown
-        self.hide(state.model)
-
     def prepare(self, state: State, logger: Logger) -> None:
         """Begin where the average is due from the start, with training weights in the model."""
-        self.hide(state.model)
-        self.take_over(state, logger)
-        # Its tensors may be other ones than in the last fit.
-        self._pairs = None
-        if self._shadow is None and self._is_due(state):
+        self.go_on(state, logger)
+        if not self.is_ready and has_passed(state, self.ema_start):
             self._begin(state.model)
 
     def update(self, state: State, logger: Logger) -> None:
         """Take one step of the average."""
-        if self._is_shown:
-            raise StateError(
-                "the model was trained with averaged weights: after ema.get_ema_model(model) call "
-                "ema.get_training_model(model) before training goes on"
-            )
-        if self._shadow is None:
-            if self._is_due(state):
+        self.check_not_shown()
+        if not self.is_ready:
+            if has_passed(state, self.ema_start):
                 self._begin(state.model)
             return
         interval = self.update_interval
         if state.timestamp.count(interval.unit) % interval.value == 0:
-            self._bound(state.model).average(self.smoothing)
-
-    def _is_due(self, state: State) -> bool:
-        if self.ema_start.unit is not TimeUnit.DURATION:
-            return state.timestamp >= self.ema_start
-        elapsed = state.get_elapsed_duration()
-        return elapsed is not None and elapsed >= self.ema_start
+            self.average(state.model, self.smoothing)
 
     def _begin(self, model: nn.Module) -> None:
-        tensors = trained_tensors(model)
-        _warn_if_too_coarse(tensors, 1 - self.smoothing)
-        self._shadow = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        self._pairs = None
-
-    def _bound(self, model: nn.Module) -> WeightPairs:
-        """Return the model's tensors with their averages; looked up once per fit."""
-        if self._pairs is None:
-            self._pairs = WeightPairs(model, self._started())
-        return self._pairs
-
-    def _started(self) -> dict[str, Tensor]:
-        if self._shadow is None:
-            raise StateError(
-                f"there is no average yet: it begins at ema_start='{self.ema_start}', in fit"
-            )
-        return self._shadow
-
-    # The weight view.
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether the model holds the averages now."""
-        return self._is_shown
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the average has begun."""
-        return self._shadow is not None
-
-    def show(self, model: nn.Module) -> None:
-        """Put the averages into the model and keep its training weights aside."""
-        if not self._is_shown:
-            self._pairs = None
-            self._bound(model).swap()
-            self._is_shown = True
-
-    def hide(self, model: nn.Module) -> None:
-        """Put the training weights back."""
-        if self._is_shown:
-            self._bound(model).swap()
-            self._is_shown = False
+        _warn_if_too_coarse(self.begin(model), 1 - self.smoothing)
 
     def get_ema_model(self, model: nn.Module) -> nn.Module:
-        """Put the averaged weights into a model and return it.
+        """Put the averaged weights into a model; the same as :meth:`get_averaged_model`."""
+        return self.get_averaged_model(model)
 
-        Args:
-            model: a model of the same structure, or the run's own, whose training weights are kept
-                until :meth:`get_training_model` or the next ``fit`` puts them back.
-
-        Raises:
-            RuntimeError: the average has not begun.
-        """
-        if model is self._own_model():
-            self.show(model)
-        else:
-            self._copy_to(model, averaged=True)
-        return model
-
-    def get_training_model(self, model: nn.Module) -> nn.Module:
-        """Put the training weights into a model and return it.
-
-        Args:
-            model: a model of the same structure, or the run's own.
-
-        Raises:
-            RuntimeError: the average has not begun.
-        """
-        if model is self._own_model():
-            self.hide(model)
-        else:
-            self._copy_to(model, averaged=False)
-        return model
-
-    def _own_model(self) -> nn.Module | None:
-        return None if self._model is None else self._model()
-
-    @torch.no_grad()
-    def _copy_to(self, model: nn.Module, averaged: bool) -> None:
-        source: dict[str, Tensor] = self._started()
-        own = self._own_model()
-        if own is not None:
-            held = dict(named_tensors(own))
-            # What the run's model holds of the averages or training weights now, or of neither.
-            source = held if averaged == self._is_shown else held | source
-        elif averaged == self._is_shown:
-            raise StateError("the run's own model, which has these weights, is gone")
-        for name, tensor in select_tensors(model, source).items():
-            tensor.copy_(source[name])
-
-    # Checkpoints.
+    # Names and states of earlier versions.
 
     @property
     def ema_started(self) -> bool:
@@ -312,16 +164,6 @@ class EMA(Algorithm):
         """Whether the model holds the averages now, under its older name."""
         return self._is_shown
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the set of weights that the model does not hold at this moment, and which it is.
-
-        While a checkpoint is written the model holds the averages, so these are training weights.
-        """
-        state = {**super().state_dict(), "is_shown": self._is_shown}
-        if self._shadow is not None:
-            state["weights"] = dict(self._shadow)
-        return state
-
     def load_state_dict(self, state: dict[str, Any], strict: bool = False) -> None:
         """Keep a state for the event AFTER_LOAD, which has the model it belongs to.
 
@@ -332,11 +174,7 @@ class EMA(Algorithm):
         Raises:
             CheckpointError: ``strict``, and there are no weights.
         """
-        state = self.ensure_compatible_state_dict(state)
-        weights = state.get("weights")
-        if weights is None and strict:
-            raise CheckpointError(f"the state of EMA has no 'weights', only {sorted(state)}")
-        self._loaded = None if weights is None else (dict(weights), bool(state["is_shown"]))
+        super().load_state_dict(self.ensure_compatible_state_dict(state), strict)
 
     def ensure_compatible_state_dict(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return a state in today's form; older ones have other names for the same things.

@@ -8,7 +8,6 @@ they were, and at worst files aside, which the next run removes.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import secrets
 import shutil
@@ -16,7 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from composer.checkpoint.manifest import OWN_FOLDER, FilePart, Manifests, Record, hash_file
+from composer.checkpoint.manifest import (
+    OWN_FOLDER,
+    BlockHash,
+    FilePart,
+    Manifests,
+    Record,
+    hash_blocks,
+)
 from composer.utils.atomic import fsync_folder
 
 __all__ = ["HashingFile", "PendingCheckpoint", "clear_aside"]
@@ -33,7 +39,7 @@ class HashingFile:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._hash = hashlib.sha256()
+        self._hash = BlockHash()
         self.size = 0
         self.error: OSError | None = None
 
@@ -53,9 +59,9 @@ class HashingFile:
         """Hand what was written to the system."""
         self._file.flush()
 
-    def hexdigest(self) -> str:
-        """Return the SHA-256 of what was written so far."""
-        return self._hash.hexdigest()
+    def hexdigests(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each block of what was written so far."""
+        return self._hash.hexdigests()
 
 
 class PendingCheckpoint:
@@ -104,7 +110,7 @@ class PendingCheckpoint:
             file.flush()
             if self._durable:
                 os.fsync(file.fileno())
-        self._parts[name] = FilePart(name, hashing.size, hashing.hexdigest())
+        self._parts[name] = FilePart(name, hashing.size, hashing.hexdigests())
 
     @contextmanager
     def path(self, name: str) -> Iterator[str]:
@@ -118,7 +124,7 @@ class PendingCheckpoint:
         if self._durable:
             with open(aside, "rb") as file:
                 os.fsync(file.fileno())
-        self._parts[name] = FilePart(name, os.path.getsize(aside), hash_file(aside))
+        self._parts[name] = FilePart(name, os.path.getsize(aside), hash_blocks(aside))
 
     def commit(self, record: Record, manifests: Manifests) -> Record:
         """Write the manifest and give the files their names.

@@ -12,6 +12,7 @@ import os
 from composer.core.naming import format_name_with_dist, format_name_with_dist_and_time
 from composer.core.time import Timestamp
 from composer.errors import ConfigError
+from composer.storage.uri import is_uri
 from composer.utils.naming import partial_format
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "check_is_local",
     "fill_for_loading",
     "fill_for_saving",
-    "is_remote",
     "split_path",
 ]
 
@@ -52,11 +52,6 @@ def _of_rank_zero(template: str) -> str:
     return partial_format(template, rank=0, local_rank=0, node_rank=0)
 
 
-def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is an address, such as ``s3://bucket/name``."""
-    return "://" in os.fspath(path)
-
-
 def check_is_local(path: str | os.PathLike[str], name: str) -> None:
     """Refuse an address.
 
@@ -67,8 +62,8 @@ def check_is_local(path: str | os.PathLike[str], name: str) -> None:
     Raises:
         ValueError: it is an address.
     """
-    if is_remote(path):
+    if is_uri(path):
         raise ConfigError(
-            f"{name}={os.fspath(path)!r} is an address; checkpoints are read from and written to "
-            "local folders so far. Give a local path and copy the files yourself."
+            f"{name}={os.fspath(path)!r} is an address; give a local path here. A run keeps its "
+            "checkpoints at an address with save_folder, and load_path takes one."
         )

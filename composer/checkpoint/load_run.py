@@ -11,13 +11,13 @@ from typing import Any, cast
 import torch
 
 from composer.checkpoint.container import read_file
+from composer.checkpoint.download import fetched
 from composer.checkpoint.foreign import to_todays_layout
 from composer.checkpoint.latest import find_file
 from composer.checkpoint.layout import (
     DATA_KEY,
     RNG_KEY,
     STATE_KEY,
-    check_is_local,
     fill_for_loading,
     split_path,
 )
@@ -58,10 +58,11 @@ def load_checkpoint(
     Files written by MosaicML Composer are read as well.
 
     Args:
-        path: the file, or a link to it; ``{run_name}`` is filled in and ``{rank}`` is 0.
+        path: the file, or a link to it; ``{run_name}`` is filled in and ``{rank}`` is 0. An
+            address such as ``s3://bucket/name`` is downloaded once on each machine.
         state: the run's state, with model, optimizers, methods and callbacks there.
         logger: the run's logger.
-        object_store: where the file is, if not here.
+        object_store: where the file is: an object store, or a logger destination that keeps files.
         load_weights_only: take over the model's weights and nothing else.
         strict_model_weights: whether the model must have exactly the saved weights, apart from
             those that ``ignore_keys`` leaves out.
@@ -83,10 +84,9 @@ def load_checkpoint(
         ValueError: the file is damaged, or the run's methods have acted in another order.
         RuntimeError: the file does not fit the run, or holds what is only read with trust.
     """
-    if object_store is not None:
-        raise ConfigError("object_store is not supported yet: download the file and load that")
-    del progress_bar
-    contents = _read(path, state.run_name, trust=trust, verify=verify)
+    filled = fill_for_loading(path, state.run_name)
+    with fetched(filled, object_store, progress_bar) as here:
+        contents = _read(here, trust=trust, verify=verify)
     before = _model_names(contents)
     contents = leave_out(contents, ignore_keys, "load_ignore_keys")
     saved: dict[str, Any] = dict(contents.get(STATE_KEY, {}))
@@ -115,10 +115,10 @@ def load_checkpoint(
 def read_checkpoint(
     path: str, run_name: str = "", *, trust: bool = False, verify: bool = True
 ) -> dict[str, Any]:
-    """Read the contents of a checkpoint without a run.
+    """Read the contents of a checkpoint without a run; with several ranks all must call this.
 
     Args:
-        path: the file, or a link to it.
+        path: the file, or a link to it, here or at an address such as ``s3://bucket/name``.
         run_name: fills ``{run_name}`` in the path.
         trust: whether code from the file may be run; for old files of one's own only.
         verify: whether to compare the file with the hash in its manifest.
@@ -128,7 +128,8 @@ def read_checkpoint(
         ValueError: the file is damaged or no checkpoint.
         RuntimeError: the file holds what is only read with trust.
     """
-    return own_tensors(_read(path, run_name, trust=trust, verify=verify))
+    with fetched(fill_for_loading(path, run_name)) as here:
+        return own_tensors(_read(here, trust=trust, verify=verify))
 
 
 def safe_torch_load(
@@ -162,9 +163,8 @@ def _on_device(value: Any, device: str) -> Any:
     return value
 
 
-def _read(path: str, run_name: str, *, trust: bool, verify: bool) -> dict[str, Any]:
-    check_is_local(path, "load_path")
-    found = find_file(fill_for_loading(path, run_name))
+def _read(path: str, *, trust: bool, verify: bool) -> dict[str, Any]:
+    found = find_file(path)
     _validate(found)
     contents = _read_verified(found, trust) if verify else read_file(found, trust=trust)
     if not isinstance(contents.get(STATE_KEY), dict):

@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -39,11 +38,7 @@ class CheckpointUploader(Protocol):
     """Brings committed checkpoints somewhere else; its methods are called from several threads."""
 
     def upload(self, folder: str, record: Record) -> None:
-        """Queue a checkpoint. Its files stay in ``folder`` until :meth:`has_arrived` says yes."""
-        ...
-
-    def has_arrived(self, record: Record) -> bool:
-        """Return whether a checkpoint need not be kept here for the upload any more."""
+        """Queue a checkpoint; its files may be deleted from ``folder`` once this returns."""
         ...
 
     def check(self) -> None:
@@ -52,6 +47,10 @@ class CheckpointUploader(Protocol):
 
     def wait(self) -> None:
         """Wait until everything has arrived, and raise what went wrong."""
+        ...
+
+    def close(self) -> None:
+        """Stop, at the end of the run."""
         ...
 
 
@@ -197,6 +196,8 @@ class CheckpointManager:
 
     def close(self) -> None:
         """Give the folder free; nothing may be saved afterwards."""
+        if self._uploader is not None:
+            self._uploader.close()
         unlock_folder(self.folder)
 
     def release(self, names: Iterable[str]) -> None:
@@ -227,8 +228,7 @@ class CheckpointManager:
         """Delete what no rule keeps and nobody waits for."""
         with self._lock:
             for record in self._retention.outdated(self.records):
-                is_needed = self._uploader is not None and not self._uploader.has_arrived(record)
-                if record.name not in self._held and not is_needed:
+                if record.name not in self._held:
                     self._delete(record)
 
     def _finish(self, staged: Staged, facts: Record) -> None:
@@ -258,11 +258,7 @@ class CheckpointManager:
         self.delete_outdated()
 
     def _delete(self, record: Record) -> None:
-        # The manifest goes last: until then it says what is missing.
-        for part in record.files:
-            with suppress(FileNotFoundError):
-                os.remove(os.path.join(self.folder, part.name))
-        self._manifests.remove(record.name)
+        self._manifests.delete_checkpoint(record)
         del self._series_records[record.name]
         log.debug("deleted the old checkpoint %s", os.path.join(self.folder, record.name))
 

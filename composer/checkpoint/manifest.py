@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +23,24 @@ from typing import Any
 from composer.errors import CorruptCheckpointError
 from composer.utils.atomic import write_text
 
-__all__ = ["OWN_FOLDER", "FilePart", "Manifests", "Record", "find_defect", "hash_file"]
+__all__ = [
+    "OWN_FOLDER",
+    "BlockHash",
+    "FilePart",
+    "Manifests",
+    "Record",
+    "find_defect",
+    "hash_blocks",
+]
 
 OWN_FOLDER = ".composer"
 """What lies beside checkpoints and is none: manifests, files being written, the lock."""
 
+BLOCK_BYTES = 64 * 2**20
+"""A file's content is hashed in blocks of this size, so that all cores can check it."""
+
 _VERSION = 1
+_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +50,13 @@ class FilePart:
     Attributes:
         name: path in the folder, with ``/`` between folders.
         size: bytes.
-        sha256: hash of its content, in hexadecimal.
+        sha256: hash of each 64 MiB of its content, in hexadecimal. A smaller file has one, which is
+            what ``sha256sum`` prints.
     """
 
     name: str
     size: int
-    sha256: str
+    sha256: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,27 @@ class Manifests:
                     records.append(record)
         return sorted(records, key=lambda record: (record.sequence, record.name))
 
+    def next_sequence(self) -> int:
+        """Return the number of the next checkpoint in the order of saving."""
+        return max((record.sequence for record in self.all()), default=0) + 1
+
+    def delete_checkpoint(self, record: Record) -> None:
+        """Delete a checkpoint's files, then its manifest: until then it says what is missing."""
+        for part in record.files:
+            path = os.path.join(self.folder, part.name)
+            with suppress(FileNotFoundError):
+                os.remove(path)
+            self._remove_empty_folders(os.path.dirname(part.name))
+        self.remove(record.name)
+
+    def _remove_empty_folders(self, name: str) -> None:
+        while name:
+            try:
+                os.rmdir(os.path.join(self.folder, name))
+            except OSError:
+                return
+            name = os.path.dirname(name)
+
     def of_series(self, series: str) -> list[Record]:
         """Return the readable manifests of one saver's checkpoints, the newest last."""
         return [record for record in self.all() if record.series == series]
@@ -168,10 +203,46 @@ def find_defect(folder: str, record: Record, *, with_content: bool = True) -> st
     return None
 
 
-def hash_file(path: str) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class BlockHash:
+    """Hashes content block by block as it comes."""
+
+    def __init__(self) -> None:
+        self._done: list[str] = []
+        self._open = hashlib.sha256()
+        self._room = BLOCK_BYTES
+
+    def update(self, data: memoryview) -> None:
+        """Add content, as bytes."""
+        while len(data) > self._room:
+            self._open.update(data[: self._room])
+            self._done.append(self._open.hexdigest())
+            data = data[self._room :]
+            self._open, self._room = hashlib.sha256(), BLOCK_BYTES
+        self._open.update(data)
+        self._room -= len(data)
+
+    def hexdigests(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each block so far, in hexadecimal."""
+        return (*self._done, self._open.hexdigest())
+
+
+def hash_blocks(path: str) -> tuple[str, ...]:
+    """Return the SHA-256 of each block of a file, in hexadecimal, with the help of all cores."""
+    starts = range(0, max(1, os.path.getsize(path)), BLOCK_BYTES)
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1, 8)) as pool:
+        return tuple(pool.map(lambda start: _hash_block(path, start), starts))
+
+
+def _hash_block(path: str, start: int) -> str:
+    found = hashlib.sha256()
+    buffer = memoryview(bytearray(_CHUNK_BYTES))
+    with open(path, "rb", buffering=0) as file:
+        file.seek(start)
+        left = BLOCK_BYTES
+        while left and (count := file.readinto(buffer[: min(left, _CHUNK_BYTES)])):
+            found.update(buffer[:count])
+            left -= count
+    return found.hexdigest()
 
 
 def _defect_of(folder: str, part: FilePart, with_content: bool) -> str | None:
@@ -184,7 +255,7 @@ def _defect_of(folder: str, part: FilePart, with_content: bool) -> str | None:
         return f"{part.name!r} is truncated: it has {size} of {part.size} bytes"
     if size > part.size:
         return f"{part.name!r} has {size} bytes instead of {part.size}"
-    if with_content and hash_file(path) != part.sha256:
+    if with_content and hash_blocks(path) != part.sha256:
         return f"{part.name!r} has other content than was written (its SHA-256 differs)"
     return None
 
@@ -193,5 +264,9 @@ def _from_json(fields: dict[str, Any]) -> Record:
     known = {each.name for each in dataclasses.fields(Record)}
     kept = {name: value for name, value in fields.items() if name in known}
     for name in ("files", "before"):
-        kept[name] = tuple(FilePart(**part) for part in kept.get(name, ()))
+        kept[name] = tuple(_part_from_json(part) for part in kept.get(name, ()))
     return Record(**kept)
+
+
+def _part_from_json(fields: dict[str, Any]) -> FilePart:
+    return FilePart(fields["name"], fields["size"], tuple(fields["sha256"]))

@@ -155,5 +155,5 @@ def _write(contents: dict[str, Any], path: str, facts: Record, overwrite: bool) 
         if not overwrite and os.path.lexists(path):
             raise CheckpointExistsError(f"{path!r} exists and may not be overwritten")
         manifests = Manifests(folder)
-        sequence = max((record.sequence for record in manifests.all()), default=0) + 1
-        pending.commit(dataclasses.replace(facts, sequence=sequence), manifests)
+        facts = dataclasses.replace(facts, sequence=manifests.next_sequence())
+        pending.commit(facts, manifests)

@@ -14,7 +14,7 @@ from composer.utils.collect_env import get_composer_env_dict
 if TYPE_CHECKING:
     from composer.core.state import State
 
-__all__ = ["integrations_to_dict", "is_foreign", "metadata_to_dict"]
+__all__ = ["environment_to_dict", "integrations_to_dict", "is_foreign", "metadata_to_dict"]
 
 
 def integrations_to_dict(model: torch.nn.Module) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def integrations_to_dict(model: torch.nn.Module) -> dict[str, Any]:
 def metadata_to_dict(state: State) -> dict[str, Any]:
     """Return facts about the run; only the microbatch size is ever read back."""
     metadata: dict[str, Any] = {
-        "composer_env_info": dict(_environment()),
+        "composer_env_info": environment_to_dict(),
         "torch_version": str(torch.__version__),
         "device": state.device.name,
         "precision": state.precision.value,
@@ -48,6 +48,11 @@ def is_foreign(state_dict: Mapping[str, Any]) -> bool:
     """Return whether a saved state says that MosaicML Composer wrote it, whose versions are 0.x."""
     facts = state_dict.get("metadata", {}).get("composer_env_info", {})
     return str(facts.get("composer_version", "")).startswith("0.")
+
+
+def environment_to_dict() -> dict[str, Any]:
+    """Return versions and hardware."""
+    return dict(_environment())
 
 
 @functools.cache

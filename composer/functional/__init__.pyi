@@ -1,8 +1,12 @@
+from composer.algorithms.alibi import apply_alibi as apply_alibi
 from composer.algorithms.blurpool import apply_blurpool as apply_blurpool
 from composer.algorithms.channels_last import apply_channels_last as apply_channels_last
 from composer.algorithms.cutmix import cutmix_batch as cutmix_batch
 from composer.algorithms.ema import compute_ema as compute_ema
 from composer.algorithms.factorize import apply_factorization as apply_factorization
+from composer.algorithms.gated_linear_units import (
+    apply_gated_linear_units as apply_gated_linear_units,
+)
 from composer.algorithms.ghost_batchnorm import apply_ghost_batchnorm as apply_ghost_batchnorm
 from composer.algorithms.gradient_clipping import apply_gradient_clipping as apply_gradient_clipping
 from composer.algorithms.gyro_dropout import apply_gyro_dropout as apply_gyro_dropout
@@ -19,6 +23,9 @@ from composer.algorithms.progressive_resizing import resize_batch as resize_batc
 from composer.algorithms.selective_backprop import select_using_loss as select_using_loss
 from composer.algorithms.selective_backprop import (
     should_selective_backprop as should_selective_backprop,
+)
+from composer.algorithms.seq_length_warmup import (
+    set_batch_sequence_length as set_batch_sequence_length,
 )
 from composer.algorithms.squeeze_excite import apply_squeeze_excite as apply_squeeze_excite
 from composer.algorithms.stochastic_depth import apply_stochastic_depth as apply_stochastic_depth

@@ -107,6 +107,7 @@ class WandBLogger(LoggerDestination):
         self._run: WandBRun | None = None
         self._rows = Rows(self._send)
         self._early: list[tuple[dict[str, Any], int | None]] = []
+        self._traces: dict[str, Any] = {}
         self._config: dict[str, Any] = {}
         # The id of each rank's run.
         self._run_ids: list[str | None] = []
@@ -129,13 +130,20 @@ class WandBLogger(LoggerDestination):
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """Add values to the row of their step."""
         if self._run is not None:
+            if self._traces:
+                metrics, self._traces = {**self._traces, **metrics}, {}
             self._rows.add(metrics, self._batch() if step is None else step)
         elif self._takes_values:
             self._early.append((metrics, step))
 
     def log_traces(self, traces: dict[str, Any]) -> None:
-        """Add which methods ran to the row of the step."""
-        self.log_metrics(traces)
+        """Add which methods ran to the next row.
+
+        They come at once and metrics a little later: a row of their own step would be closed to
+        the metrics of that step.
+        """
+        if self._takes_values:
+            self._traces.update(traces)
 
     def log_table(
         self,
@@ -278,6 +286,8 @@ class WandBLogger(LoggerDestination):
 
         The run counts as failed if an error ended the training.
         """
+        if self._traces:
+            self.log_metrics({})
         self._rows.deliver()
         run, self._run = self._run, None
         self._is_closed = True

@@ -10,8 +10,13 @@ from composer.optim.curves import PolynomialScheduler as PolynomialScheduler
 from composer.optim.curves import StepScheduler as StepScheduler
 from composer.optim.decoupled_weight_decay import DecoupledAdamW as DecoupledAdamW
 from composer.optim.decoupled_weight_decay import DecoupledSGDW as DecoupledSGDW
+from composer.optim.muon import Muon as Muon
+from composer.optim.parameter_split import ParameterSplit as ParameterSplit
+from composer.optim.parameter_split import split_parameters as split_parameters
 from composer.optim.scale_schedule import scale_pytorch_scheduler as scale_pytorch_scheduler
 from composer.optim.schedule import ComposerScheduler as ComposerScheduler
+from composer.optim.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
+from composer.optim.schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from composer.optim.scheduler import CompiledScheduler as CompiledScheduler
 from composer.optim.scheduler import compile_composer_scheduler as compile_composer_scheduler
 from composer.optim.warmup import ConstantWithWarmupScheduler as ConstantWithWarmupScheduler

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["choose_kernel", "shrink"]
+__all__ = ["choose_kernel", "shrink", "shrink_where_it_agrees"]
 
 _PLAIN_TYPES = {Tensor, torch.nn.Parameter}
 
@@ -67,3 +67,20 @@ def shrink(params: list[Tensor], decay: float | Tensor, found_inf: Tensor | None
         return
     for param in params:  # sharded and plain tensors do not go into one call
         param.mul_(1 - decay)
+
+
+def shrink_where_it_agrees(
+    params: list[Tensor], directions: list[Tensor], decay: float | Tensor
+) -> None:
+    """Take away the share ``decay`` of the weights that the step makes smaller too, in place.
+
+    Elsewhere decay would undo part of the step, and there the weights keep their size ("cautious
+    weight decay", Chen et al. 2025, arXiv 2510.12402).
+
+    Args:
+        params: the parameters before the step.
+        directions: what the step will subtract, up to a positive factor; shapes as ``params``.
+        decay: a number, or a tensor without dimensions.
+    """
+    for param, direction in zip(params, directions, strict=True):
+        param.sub_(param * (param * direction > 0), alpha=decay)  # pyright: ignore[reportArgumentType]

@@ -197,13 +197,6 @@ class LoadOptions:
     verify: bool = True
     is_own: bool = False
 
-    def __post_init__(self) -> None:
-        if self.object_store is not None:
-            raise ConfigError(
-                "load_object_store is not supported yet: download the checkpoint first and give "
-                "its local path as load_path"
-            )
-
     @classmethod
     def to_resume(cls, path: str, given: Self) -> Self:
         """Return the options for the run's own checkpoint: all of it, as it was written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from composer.checkpoint.layout import check_is_local, fill_for_loading
+from composer.checkpoint.layout import fill_for_loading
 from composer.checkpoint.newest import Found, find_newest_valid
 from composer.distributed import comm
 from composer.errors import CorruptCheckpointError, DistributedError
@@ -23,7 +23,7 @@ def find_latest(
     Newer ones that are broken are skipped, and it is said which and why.
 
     Args:
-        save_folder: the run's folder of checkpoints; ``{run_name}`` is filled in.
+        save_folder: the run's folder of checkpoints on this machine; ``{run_name}`` is filled in.
         latest_filename: name of the link in it; ``{rank}`` is 0.
         run_name: the run's name.
         filename: name template of the run's checkpoints.
@@ -35,7 +35,6 @@ def find_latest(
         ValueError: there are checkpoints, and all of them are broken.
         RuntimeError: some ranks see the checkpoint and others do not.
     """
-    check_is_local(save_folder, "save_folder")
     folder = fill_for_loading(save_folder, run_name)
     choice: list[Found | None] = [None]
     if comm.get_global_rank() == 0:

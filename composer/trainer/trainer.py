@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+from composer.checkpoint.export import ExportFormat, Transform, export_with_logger
 from composer.checkpoint.load_run import load_checkpoint
 from composer.checkpoint.retention import Retention
 from composer.checkpoint.save_run import save_checkpoint
@@ -30,6 +31,7 @@ from composer.core.precision import Precision, check_precision
 from composer.core.state import State
 from composer.core.time import Time, Timestamp
 from composer.core.tracer import Tracer
+from composer.core.weight_view import evaluation_weights
 from composer.devices.device import Device
 from composer.devices.select import get_device
 from composer.distributed import comm, reproducibility
@@ -160,7 +162,8 @@ class Trainer:
         deterministic_mode: whether torch must use deterministic operations.
         dist_timeout: seconds after which a rank that does not answer is given up.
         ddp_sync_strategy: when gradients are averaged over ranks.
-        profiler: measures named spans of the run.
+        profiler: records where the time of chosen batches goes; a
+            :class:`~composer.profiler.Profiler`.
         python_log_level: level of the ``composer`` logger, such as ``'INFO'``.
         compile_config: arguments of ``torch.compile`` for the model's forward pass; ``{}`` for its
             defaults, ``None`` not to compile.
@@ -315,14 +318,13 @@ class Trainer:
             algorithms=algorithms,
             parallelism_config=self._plan.config,
         )
-        for optimizer in self.state.optimizers:
-            self._device.optimizer_to_device(optimizer)
-        self.state.profiler = profiler
+        assembly.place_optimizers(self.state)
         destinations = assembly.build_destinations(logging_options)
         self.logger = model.logger = Logger(self.state, destinations)
         self.state.callbacks = [
             *destinations, *assembly.default_callbacks(destinations, callbacks), *callbacks
         ]  # fmt: skip
+        assembly.bind_profiler(self.state, profiler)
         self._checkpoint_saver = assembly.add_checkpoint_saver(self.state, save_options)
         self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
@@ -539,6 +541,47 @@ class Trainer:
         saver = self._checkpoint_saver
         return [] if saver is None else list(saver.saved_checkpoints)
 
+    def export_for_inference(
+        self,
+        save_format: str | ExportFormat,
+        save_path: str,
+        save_object_store: Any = None,
+        sample_input: Any = None,
+        transforms: Sequence[Transform] | None = None,
+        input_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+    ) -> None:
+        """Export the model for inference, checked by loading it again; rank 0 exports.
+
+        Args:
+            save_format: ``'torch_export'``, ``'onnx'``, ``'safetensors'`` or ``'torchscript'``.
+            save_path: the file, or its name at logger destinations that keep files.
+            save_object_store: where to put the file, if not here.
+            sample_input: a batch that the model is called with; by default the last one seen.
+            transforms: functions that change the copy that is exported.
+            input_names: names of the inputs in an ONNX file.
+            output_names: names of the outputs in an ONNX file.
+
+        Raises:
+            ValueError: an unknown format, or no batch to call the model with.
+            RuntimeError: the file gives other outputs than the model; it is not kept.
+        """
+        sample = self.state.batch if sample_input is None else sample_input
+        if comm.get_global_rank() != 0:
+            return
+        with evaluation_weights(self.state):
+            export_with_logger(
+                self.state.model,
+                save_format,
+                save_path,
+                self.logger,
+                save_object_store,
+                None if sample is None else (sample, {}),
+                transforms,
+                input_names,
+                output_names,
+            )
+
     def explain(self) -> Composition:
         """Return which method acts on which event, in which order, and what it changes.
 
@@ -717,8 +760,10 @@ class Trainer:
             path,
             self.state,
             self.logger,
+            object_store=options.object_store,
             load_weights_only=options.weights_only,
             strict_model_weights=options.strict_model_weights,
+            progress_bar=options.progress_bar,
             ignore_keys=options.ignore_keys,
             exclude_algorithms=options.exclude_algorithms,
             algorithm_passes=self.engine.algorithm_passes,

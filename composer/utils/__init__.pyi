@@ -1,3 +1,13 @@
+from composer.checkpoint.export import ExportFormat as ExportFormat
+from composer.checkpoint.export import Transform as Transform
+from composer.checkpoint.export import export_for_inference as export_for_inference
+from composer.checkpoint.export import export_with_logger as export_with_logger
+from composer.checkpoint.export import quantize_dynamic as quantize_dynamic
+from composer.checkpoint.load_run import load_checkpoint as load_checkpoint
+from composer.checkpoint.load_run import safe_torch_load as safe_torch_load
+from composer.checkpoint.partial_path import PartialFilePath as PartialFilePath
+from composer.checkpoint.save_run import get_save_filename as get_save_filename
+from composer.checkpoint.save_run import save_checkpoint as save_checkpoint
 from composer.core.interval import create_interval_scheduler as create_interval_scheduler
 from composer.core.naming import (
     ensure_folder_has_no_conflicting_files as ensure_folder_has_no_conflicting_files,
@@ -9,6 +19,9 @@ from composer.distributed.config import FSDP2Config as FSDP2Config
 from composer.distributed.config import FSDPConfig as FSDPConfig
 from composer.distributed.config import ParallelismConfig as ParallelismConfig
 from composer.distributed.config import TPConfig as TPConfig
+from composer.loggers.remote_uploader_downloader import (
+    maybe_create_remote_uploader_downloader_from_uri as maybe_create_remote_uploader_downloader_from_uri,
+)
 from composer.storage.files import extract_path_from_symlink as extract_path_from_symlink
 from composer.storage.files import get_file as get_file
 from composer.storage.files import list_remote_objects as list_remote_objects
@@ -46,6 +59,10 @@ from composer.utils.collect_env import disable_env_report as disable_env_report
 from composer.utils.collect_env import enable_env_report as enable_env_report
 from composer.utils.collect_env import get_composer_env_dict as get_composer_env_dict
 from composer.utils.collect_env import print_env as print_env
+from composer.utils.compression import KNOWN_COMPRESSORS as KNOWN_COMPRESSORS
+from composer.utils.compression import CliCompressor as CliCompressor
+from composer.utils.compression import get_compressor as get_compressor
+from composer.utils.compression import is_compressed_pt as is_compressed_pt
 from composer.utils.folders import create_symlink_file as create_symlink_file
 from composer.utils.folders import ensure_folder_is_empty as ensure_folder_is_empty
 from composer.utils.folders import is_tar as is_tar

@@ -20,6 +20,7 @@ from composer.errors import (
     ConfigError,
     CorruptCheckpointError,
 )
+from composer.storage.fsspec_store import FsspecObjectStore
 
 
 def make_state(seed: int = 0, **kwargs: Any) -> State:
@@ -189,12 +190,25 @@ def test_a_link_file_is_followed(path: str, tmp_path: pathlib.Path) -> None:
     assert state.timestamp.batch == 1
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/file.pt", "https://host/file.pt"])
-def test_addresses_are_refused_with_what_to_do(address: str) -> None:
-    with pytest.raises(ConfigError, match="local"):
-        read_into(make_state(), address)
-    with pytest.raises(ConfigError, match="local"):
-        save_checkpoint(make_state(), address)
+def test_a_file_at_an_address_is_fetched(path: str, tmp_path: pathlib.Path) -> None:
+    state = make_state(1)
+    read_into(state, f"file://{path}")
+    assert state.timestamp.batch == 1
+    with pytest.raises(CheckpointNotFoundError, match=r"file://.*none\.pt"):
+        read_into(state, f"file://{tmp_path}/none.pt")
+
+
+def test_a_file_in_a_store_is_fetched(path: str, tmp_path: pathlib.Path) -> None:
+    assert path.startswith(str(tmp_path))
+    state = make_state(1)
+    store = FsspecObjectStore(f"file://{tmp_path}")
+    read_into(state, "run/ep0-ba1-rank{rank}", object_store=store, progress_bar=False)
+    assert state.timestamp.batch == 1
+
+
+def test_saving_by_hand_to_an_address_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="save_folder"):
+        save_checkpoint(make_state(), "s3://bucket/file.pt")
 
 
 def accept(path: str) -> bool:

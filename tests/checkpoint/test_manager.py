@@ -184,34 +184,33 @@ def test_held_and_pinned_ones_stay(tmp_path: pathlib.Path) -> None:
         again.pin("ba9.pt")
 
 
-def test_an_upload_keeps_a_checkpoint_until_it_has_arrived(tmp_path: pathlib.Path) -> None:
+def test_an_uploader_gets_a_checkpoint_before_it_may_be_deleted(tmp_path: pathlib.Path) -> None:
     class Uploader:
         def __init__(self) -> None:
-            self.arrived: set[str] = set()
             self.queued: list[str] = []
+            self.has_waited = False
 
         def upload(self, folder: str, record: Record) -> None:
             assert all(os.path.exists(os.path.join(folder, part.name)) for part in record.files)
             self.queued.append(record.name)
 
-        def has_arrived(self, record: Record) -> bool:
-            return record.name in self.arrived
-
         def check(self) -> None:
             pass
 
         def wait(self) -> None:
-            self.arrived.update(self.queued)
+            self.has_waited = True
+
+        def close(self) -> None:
+            pass
 
     uploader = Uploader()
-    manager = make_manager(tmp_path, retention=Retention(1), uploader=uploader)
+    manager = make_manager(tmp_path, retention=Retention(0), uploader=uploader)
     for batch in (1, 2, 3):
         save(manager, batch)
-    manager.wait()
-    assert uploader.queued == ["ba1.pt", "ba2.pt", "ba3.pt"]
-    assert checkpoints_in(tmp_path) == {"ba1.pt", "ba2.pt", "ba3.pt"}
     manager.finish()
-    assert checkpoints_in(tmp_path) == {"ba3.pt"}
+    assert uploader.queued == ["ba1.pt", "ba2.pt", "ba3.pt"]
+    assert uploader.has_waited
+    assert checkpoints_in(tmp_path) == set()
 
 
 def test_one_name_may_be_used_again_and_again(tmp_path: pathlib.Path) -> None:

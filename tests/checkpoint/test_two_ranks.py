@@ -17,7 +17,8 @@ from composer.core.state import State
 from composer.devices.device_cpu import DeviceCPU
 from composer.distributed import comm
 from composer.distributed.reproducibility import seed_all
-from composer.trainer.resume import DataloaderPosition, find_latest
+from composer.trainer.data_position import DataloaderPosition
+from composer.trainer.resume import find_latest
 from tests._dist import run_ranks
 from tests.checkpoint._folders import visible_files
 

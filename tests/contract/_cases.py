@@ -44,7 +44,11 @@ class Case:
 BF16 = {"precision": "amp_bf16"}
 FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
 
+SHORT = {"duration": 0.5, "min_seq_length": 2, "max_seq_length": 8, "step_size": 2}
+
 CASES = [
+    Case("Alibi", {"max_sequence_length": 8, "train_sequence_length_scaling": 0.5}, LANGUAGE),
+    Case("Alibi", {"max_sequence_length": 16, "train_sequence_length_scaling": 1}, LANGUAGE),
     Case("BlurPool"),
     Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
     Case("ChannelsLast"),
@@ -56,6 +60,12 @@ CASES = [
     Case("EMA", {"half_life": "1ep"}),
     Case("Factorize", FACTORIZE),
     Case("Factorize", FACTORIZE, LANGUAGE),
+    Case("GatedLinearUnits", {"feed_forward": "blocks.*.feed_forward"}, LANGUAGE),
+    Case(
+        "GatedLinearUnits",
+        {"feed_forward": "blocks.*.feed_forward", "act_fn": "silu", "gated_layer_bias": True},
+        LANGUAGE,
+    ),
     Case("GhostBatchNorm", {"ghost_batch_size": 2}),
     Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}),
     Case("GradientClipping", {"clipping_type": "norm", "clipping_threshold": 0.1}, LANGUAGE),
@@ -83,15 +93,32 @@ CASES = [
         {"start": 0.0, "end": 1.0, "input_key": "input_ids", "target_key": "labels"},
         LANGUAGE,
     ),
+    Case("SeqLengthWarmup", SHORT, LANGUAGE),
+    Case("SeqLengthWarmup", {**SHORT, "truncate": False}, LANGUAGE),
     Case("StochasticDepth", {"target_layer_name": "ResidualBlock", "drop_warmup": 0.5}),
     Case(
         "StochasticDepth",
         {"target_layer_name": "blocks.*", "stochastic_method": "sample"},
         LANGUAGE,
     ),
+    Case("SWA", {"swa_start": "0.25dur", "swa_end": "0.9dur", "update_interval": "1ba"}),
+    Case(
+        "SWA",
+        {
+            "swa_start": "0.3dur",
+            "swa_end": "0.7dur",
+            "update_interval": "1ba",
+            "schedule_swa_lr": True,
+            "swa_lr": 0.01,
+        },
+        LANGUAGE,
+    ),
     Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
     Case("WeightStandardization", {"n_last_layers_ignore": 1}),
 ]
+
+# Methods of which a run can have one only, and what the refusal says.
+REFUSED = {frozenset({"EMA", "SWA"}): "both replace the weights used for evaluation"}
 
 
 def first_cases(workload: Workload | None = None) -> list[Case]:

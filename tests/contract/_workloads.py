@@ -12,6 +12,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from composer.algorithms.alibi.attention_surgery_functions import (
+    alibi_bias,
+    policy_registry,
+    register_alibi,
+    zero_and_freeze_expand_position_embeddings,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -99,7 +105,12 @@ class Attention(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         size, length, width = hidden.shape
         parts = self.qkv(hidden).view(size, length, 3, 2, width // 2).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*parts, is_causal=True)
+        bias = None
+        if "alibi" in self._buffers:
+            future = torch.ones(length, length, dtype=torch.bool, device=hidden.device).triu(1)
+            bias = alibi_bias(self, length, length).masked_fill(future, -torch.inf)
+            bias = bias.to(parts.dtype)
+        mixed = F.scaled_dot_product_attention(*parts, attn_mask=bias, is_causal=bias is None)
         return self.out(mixed.transpose(1, 2).reshape(size, length, width))
 
 
@@ -143,6 +154,17 @@ class LanguageModel(ComposerModel):
         while loss.ndim > 1:
             loss = loss.mean(1)
         return loss.mean() if reduction == "mean" else loss
+
+
+@policy_registry.register(Attention)
+def add_alibi(module: nn.Module, index: int, max_sequence_length: int) -> nn.Module:
+    return register_alibi(module, 2, max_sequence_length, causal=True)
+
+
+@policy_registry.register(LanguageModel)
+def switch_positions_off(module: nn.Module, index: int, max_sequence_length: int) -> nn.Module:
+    zero_and_freeze_expand_position_embeddings(module, max_sequence_length, "positions")
+    return module
 
 
 class Sentences(Dataset[dict[str, Tensor]]):

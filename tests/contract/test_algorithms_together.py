@@ -11,13 +11,17 @@ import pytest
 
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
-from tests.contract._cases import Case, first_cases
+from composer.errors import ConfigError
+from tests.contract._cases import REFUSED, Case, first_cases
 from tests.contract._method_runs import assert_finite, make_trainer
 from tests.contract._workloads import VISION, WORKLOADS, Workload
 
 workloads = pytest.mark.parametrize("workload", WORKLOADS, ids=str)
 PAIRS = [
-    pair for workload in WORKLOADS for pair in itertools.permutations(first_cases(workload), 2)
+    pair
+    for workload in WORKLOADS
+    for pair in itertools.permutations(first_cases(workload), 2)
+    if frozenset({pair[0].name, pair[1].name}) not in REFUSED
 ]
 
 
@@ -45,10 +49,19 @@ def _noted_apply(method: Algorithm, acted: Any, event: Event, state: Any, logger
 
 @workloads
 def test_all_methods_train_together(workload: Workload) -> None:
-    cases = [case for case in first_cases(workload) if case.name != "NoOpModel"]
+    # Without the model itself, and one of each two that are refused.
+    left_out = {"NoOpModel", *(sorted(names)[-1] for names in REFUSED)}
+    cases = [case for case in first_cases(workload) if case.name not in left_out]
     trainer = make_trainer([case.make() for case in cases], "1ep", workload, **needs(cases))
     trainer.fit()
     assert_finite(trainer)
+
+
+@pytest.mark.parametrize("names", REFUSED, ids=lambda names: "-".join(sorted(names)))
+def test_two_that_cannot_be_combined_are_refused(names: frozenset[str]) -> None:
+    methods = [case.make() for case in first_cases() if case.name in names]
+    with pytest.raises(ConfigError, match=REFUSED[names]):
+        make_trainer(methods)
 
 
 @pytest.mark.full

@@ -29,6 +29,7 @@ from composer.loggers.console_logger import ConsoleLogger
 from composer.loggers.file_logger import FileLogger
 from composer.loggers.in_memory_logger import InMemoryLogger
 from composer.loggers.progress_bar_logger import ProgressBarLogger
+from composer.loggers.remote_uploader_downloader import RemoteUploaderDownloader
 from composer.loggers.wandb_logger import WandBLogger
 from composer.models.base import ComposerModel
 from composer.registry import LOGGERS
@@ -63,6 +64,9 @@ CASES: dict[str, list[Make]] = {
     "ProgressBarLogger": [
         lambda place: ProgressBarLogger(place.stream, log_traces=True),
         lambda place: ProgressBarLogger(place.stream),
+    ],
+    "RemoteUploaderDownloader": [
+        lambda place: RemoteUploaderDownloader(f"file://{place.folder}/bucket"),
     ],
     "WandBLogger": [
         lambda place: WandBLogger(init_kwargs={"dir": str(place.folder), "mode": "offline"})

@@ -12,6 +12,7 @@ import pytest
 import torch
 import wandb
 
+from composer.algorithms.ema import EMA
 from composer.core.callback import Callback
 from composer.core.logger import Logger
 from composer.core.state import State
@@ -232,6 +233,16 @@ def test_traces_are_logged(offline: Path) -> None:
     trainer.logger.log_traces({"algorithm_traces/MixUp/before_loss": 1})
     trainer.close()
     assert read_offline(offline).rows[0]["algorithm_traces/MixUp/before_loss"] == 1
+
+
+def test_a_method_at_the_end_of_a_batch_leaves_rows_in_order(
+    offline: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(algorithms=EMA("2ba"))
+    rows = by_step(read_offline(offline).rows)
+    assert [step for step in rows if TRAINED in rows[step]] == [0, 1, 2, 3]
+    assert all("algorithm_traces/EMA/batch_end" in rows[step] for step in range(1, 4))
+    assert "is at step" not in caplog.text
 
 
 def test_odd_values_are_logged_as_what_they_are_or_named(

@@ -123,7 +123,7 @@ class Applier:
 
     def _drop_run(self, run_id: int) -> None:
         self.history.drop_run(run_id)
-        for table in ("series", "run_files", "alerts", "uses"):
+        for table in ("series", "run_files", "alerts", "uses", "branches"):
             self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
         self._db.execute("UPDATE artifacts SET run_id = NULL WHERE run_id = ?", (run_id,))
         self._db.execute("DELETE FROM runs WHERE id = ?", (run_id,))

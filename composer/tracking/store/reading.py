@@ -273,6 +273,11 @@ class Rows:
         )
         return found or 0
 
+    def step_at(self, reader: Reader, run_id: int, line: int) -> float | None:
+        """The step of a line; None if there is no such line or it has none."""
+        rows = self.read(reader, run_id, HISTORY, line, line + 1, [AXIS[HISTORY]])
+        return rows[0].get(AXIS[HISTORY]) if rows else None
+
     def last_step(self, reader: Reader, run_id: int) -> int:
         """The largest step; -1 if there are no rows."""
         found = reader.value(

@@ -11,7 +11,7 @@ from composer.tracking.protocol import columns as col
 from composer.tracking.protocol import filestream, jsontext
 from composer.tracking.protocol.columns import Column
 from composer.tracking.protocol.filestream import Lines, Post
-from composer.tracking.store import runs
+from composer.tracking.store import branches, runs
 from composer.tracking.store.clock import now
 from composer.tracking.store.history import EVENTS, HISTORY
 from composer.tracking.store.index import Row
@@ -141,6 +141,7 @@ class Ingest:
     def rewind(self, tx: Tx, run: Row, step: float) -> Row:
         """Cut a run's history after a step; its summary becomes that of the rows that stay."""
         keep = self._rows.line_after_step(tx, run["id"], step)
+        branches.keep(tx, self._rows, run, keep)
         tx.cut(run["id"], HISTORY, keep)
         summary = self._rows.last_values(tx, run["id"])
         tx.set(

@@ -7,7 +7,7 @@ there are no migrations to get wrong.
 
 from typing import Final
 
-INDEX_VERSION: Final = 2
+INDEX_VERSION: Final = 3
 
 # Columns of every table that rows are put into; `id` is the key of each.
 ROW_TABLES: Final[dict[str, str]] = {
@@ -30,6 +30,7 @@ ROW_TABLES: Final[dict[str, str]] = {
         # The place among the project's runs, which never changes; and, in the trash, from where.
         "ordinal INTEGER, trashed_from INTEGER, trashed_at TEXT"
     ),
+    "branches": "run_id INTEGER, mark TEXT, rows TEXT, created_at TEXT",
     "views": "project_id INTEGER, name TEXT, query TEXT, created_at TEXT, updated_at TEXT",
     "series": "run_id INTEGER, stream INTEGER, key TEXT",
     "run_files": (
@@ -97,6 +98,7 @@ CREATE UNIQUE INDEX views_by_name ON views (project_id, name);
 CREATE UNIQUE INDEX series_by_key ON series (run_id, stream, key);
 CREATE UNIQUE INDEX run_files_by_path ON run_files (run_id, path);
 CREATE INDEX run_files_by_content ON run_files (sha256);
+CREATE INDEX branches_by_run ON branches (run_id);
 CREATE INDEX alerts_by_run ON alerts (run_id);
 CREATE UNIQUE INDEX artifact_types_by_name ON artifact_types (project_id, name);
 CREATE UNIQUE INDEX collections_by_name ON collections (project_id, name);

@@ -33,3 +33,6 @@ export function listen(values, onNews, onState = () => {}) {
   source.onerror = () => onState(false);
   return () => source.close();
 }
+
+// A JSON file of a run.
+export const readFile = (where, path) => get("/api/run/file", { ...where, path });

@@ -1,7 +1,7 @@
 // What the address makes of a project's runs: which pass the filter, in what order and groups, which are
 // drawn, and in which colours.
 import { colourAt, colourOf } from "./lib/colours.js";
-import { titleOf } from "./lib/columns.js";
+import { filterSource, titleOf } from "./lib/columns.js";
 import { parseFilter } from "./lib/filter.js";
 import { groupNumber, groupRuns, sortBy, sortRuns } from "./lib/rows.js";
 import { isDark } from "./state.js";
@@ -26,7 +26,7 @@ function makeView(runs, query) {
   let error = null;
   let kept = runs;
   try {
-    const keep = parseFilter(query.get("filter"), runs);
+    const keep = parseFilter(query.get("filter"), filterSource(runs));
     kept = runs.filter(keep);
   } catch (problem) { error = problem.message; }
   const order = query.get("sort", "-created");

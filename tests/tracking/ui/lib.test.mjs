@@ -6,7 +6,7 @@ const lib = (name) => import(`${process.env.UI}/lib/${name}.js`);
 const { parseFilter } = await lib("filter");
 const { describe, halfWidth } = await lib("statistics");
 const { groupRuns, groupValue, sortRuns } = await lib("rows");
-const { valueOf, metricsOf, stepMetric, varying } = await lib("columns");
+const { filterSource, valueOf, metricsOf, stepMetric, varying } = await lib("columns");
 const { ticks, logTicks, padded } = await lib("scale");
 const { smooth } = await lib("smooth");
 const { toLine, extent, nearest } = await lib("lines");
@@ -25,7 +25,7 @@ const RUNS = [
   run("b", { lr: 0.2, opt: { name: "adam" } }, { loss: "NaN" }),
   run("c", { lr: 0.2 }, { loss: { min: 0.1 } }, { state: "failed", notes: "odd one" }),
 ];
-const kept = (text) => RUNS.filter(parseFilter(text, RUNS)).map((each) => each.name).join("");
+const kept = (text) => RUNS.filter(parseFilter(text, filterSource(RUNS))).map((each) => each.name).join("");
 
 test("filters compare, combine, and look words up", () => {
   assert.equal(kept("lr >= 0.2"), "bc");
@@ -38,7 +38,7 @@ test("filters compare, combine, and look words up", () => {
   assert.equal(kept(""), "abc");
 });
 test("filters say what is wrong with them", () => {
-  for (const text of ["lr >", "(a", "lr in 3", "nothing = 1", "> 3"]) assert.throws(() => parseFilter(text, RUNS), /./, text);
+  for (const text of ["lr >", "(a", "lr in 3", "nothing = 1", "> 3"]) assert.throws(() => parseFilter(text, filterSource(RUNS)), /./, text);
 });
 test("a value is found by column, whatever its shape", () => {
   assert.equal(valueOf(RUNS[2], "summary.loss"), 0.1);

@@ -41,7 +41,7 @@ def test_an_expression_filters_and_the_address_keeps_it(page: Page, recipes: Tra
 
 def test_a_filter_that_makes_no_sense_says_why(page: Page, recipes: Tracker) -> None:
     _table(page, recipes, "filter=nothing+%3E+3")
-    expect(page.get_by_role("alert")).to_have_text("No run has “nothing”.")
+    expect(page.get_by_role("alert")).to_have_text("There is no “nothing”.")
 
 
 def test_a_column_sorts_both_ways(page: Page, recipes: Tracker) -> None:

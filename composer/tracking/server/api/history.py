@@ -1,6 +1,7 @@
 """The data of charts, for pages."""
 
 import math
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from composer.tracking.protocol.refusal import BadRequestError
 from composer.tracking.server.api.lookup import find_project, number
 from composer.tracking.server.services import in_thread, json_response, services
-from composer.tracking.store import runs
+from composer.tracking.store import branches, runs
 from composer.tracking.store.history import AXIS, EVENTS, HISTORY
 
 _MAX_RUNS = 200
@@ -22,12 +23,13 @@ async def chart(request: Request) -> Response:
     if len(names) > _MAX_RUNS:
         raise BadRequestError(f"{len(names)} runs at once; ask for up to {_MAX_RUNS}.")
     stream = EVENTS if query.get("stream") == "events" else HISTORY
+    key, x_key = query.get("key", ""), query.get("x") or AXIS[stream]
     points = int(number(request, "points", 800, 2, 20_000))
     low = number(request, "low", -math.inf, -math.inf, math.inf)
     high = number(request, "high", math.inf, -math.inf, math.inf)
 
     def read() -> Response:
-        lines: dict[str, object] = {}
+        lines: dict[str, dict[str, Any]] = {}
         with shared.store.reading() as reader:
             project = find_project(shared, request, reader)
             for name in names:
@@ -36,13 +38,15 @@ async def chart(request: Request) -> Response:
                     lines[name] = shared.store.rows.chart(
                         reader,
                         run,
-                        query.get("key", ""),
-                        x_key=query.get("x") or AXIS[stream],
+                        key,
+                        x_key=x_key,
                         low=low,
                         high=high,
                         points=points,
                         stream=stream,
                     )
-        return json_response({"key": query.get("key"), "lines": lines})
+                    if stream == HISTORY:
+                        lines[name]["branches"] = branches.lines(reader, run["id"], key, x_key)
+        return json_response({"key": key, "lines": lines})
 
     return await in_thread(read)

@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from composer.tracking.protocol.refusal import MissingError
 from composer.tracking.server.api.lookup import find_run, number
-from composer.tracking.server.services import in_thread, json_response, services
+from composer.tracking.server.services import Services, in_thread, json_response, services
 from composer.tracking.server.uploads import contents
-from composer.tracking.store import files
+from composer.tracking.store import artifacts, files
 from composer.tracking.store.history import HISTORY
-from composer.tracking.store.index import Reader, Row
+from composer.tracking.store.index import Reader
 
 # A page of logged HTML or SVG, shown in a frame: of no origin, without scripts, asking nobody.
 _FRAME_POLICY: Final = (
@@ -43,9 +43,33 @@ async def file(request: Request) -> Response:
 
 def _file(request: Request) -> Response:
     shared = services(request)
+    path = request.query_params.get("path", "")
     with shared.store.reading() as reader:
-        row = _row(reader, find_run(shared, request, reader), request.query_params.get("path", ""))
-    return contents(shared.store, row["sha256"], row["path"].rsplit("/", 1)[-1])
+        sha256 = _content(shared, request, reader, path)
+    if sha256 is None:
+        raise MissingError(f"the run has no file {path[:80]!r}.")
+    return contents(shared.store, sha256, path.rsplit("/", 1)[-1])
+
+
+def _content(shared: Services, request: Request, reader: Reader, path: str) -> str | None:
+    """A file of the run, or of the artifact that ``artifact`` names by its client's id.
+
+    Tables keep themselves and the pictures in their cells in artifacts.
+    """
+    run = find_run(shared, request, reader)
+    client_id = request.query_params.get("artifact")
+    if not client_id:
+        row = files.find(reader, run["id"], path)
+        return row["sha256"] if row else None
+    user = shared.user(request, reader)
+    artifact = artifacts.by_client_id(reader, user, client_id)
+    row = artifacts.manifest_of(reader, artifact["id"]) if artifact else None
+    if artifact is None or row is None:
+        return None
+    entry = shared.store.manifests.entries(row["sha256"]).get(path)
+    owner = artifacts.entity_id_of(reader, artifact)
+    found = artifacts.has_content(reader, owner, entry["digest"]) if entry else None
+    return found["sha256"] if found else None
 
 
 async def frame(request: Request) -> Response:
@@ -64,10 +88,3 @@ async def frame(request: Request) -> Response:
         return answer
 
     return await in_thread(read)
-
-
-def _row(reader: Reader, run: Row, path: str) -> Row:
-    found = files.find(reader, run["id"], path)
-    if found is None:
-        raise MissingError(f"the run has no file {path[:80]!r}.")
-    return found

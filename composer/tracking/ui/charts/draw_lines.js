@@ -4,13 +4,39 @@ import { withAlpha } from "../lib/colours.js";
 import { smooth } from "../lib/smooth.js";
 import { clip } from "./frame.js";
 
+const GREY = "rgb(140 145 155 / 75%)";
+
 // `items` are {line, colour, isFaint, isStrong, dash}.
 export function drawLines(context, found, items, { smoothing = 0 } = {}) {
   clip(context, found.box, () => {
+    for (const item of items) for (const branch of item.line.branches ?? []) drawBranch(context, found, branch);
     for (const item of items) drawBand(context, found, item);
     for (const item of items) drawLine(context, found, item, smoothing);
   });
   for (const item of items) drawOdd(context, found, item);
+}
+
+// Where a run was resumed, and in grey what it had logged beyond that point before.
+function drawBranch(context, { box, x, y }, { mark, x: xs, y: ys }) {
+  context.strokeStyle = GREY;
+  context.lineWidth = 1.4;
+  context.beginPath();
+  xs.forEach((value, i) => { const [px, py] = [x.at(value), y.at(ys[i])]; if (Number.isFinite(px) && Number.isFinite(py)) context.lineTo(px, py); });
+  context.stroke();
+  const at = Math.round(x.at(mark)) + 0.5;
+  if (!Number.isFinite(at)) return;
+  context.setLineDash([3, 3]);
+  context.beginPath();
+  context.moveTo(at, box.top);
+  context.lineTo(at, box.bottom);
+  context.stroke();
+  context.setLineDash([]);
+  context.fillStyle = GREY;
+  context.beginPath();
+  context.moveTo(at - 4, box.top - 3);
+  context.lineTo(at + 4, box.top - 3);
+  context.lineTo(at, box.top + 4);
+  context.fill();
 }
 
 // The part of a line that can be seen, with a neighbour on either side.

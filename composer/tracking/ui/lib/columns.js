@@ -67,13 +67,19 @@ export function valueOf(run, column) {
 }
 
 // A name as people type it, such as "lr", as the column meant.
-export function resolve(runs, name) {
+function resolve(runs, name) {
   if (Object.hasOwn(PLAIN, name)) return name;
   for (const column of [name, `config.${name}`, `summary.${name}`]) {
     if (runs.some((run) => valueOf(run, column) !== undefined)) return column;
   }
   return undefined;
 }
+
+// Runs as what `parseFilter` looks through.
+export const filterSource = (runs) => ({
+  resolve: (name) => resolve(runs, name), value: valueOf,
+  texts: (run) => [run.display_name, run.name, run.group, run.notes, ...(run.tags ?? [])],
+});
 
 export function allColumns(runs) {
   const found = new Set();

@@ -1,6 +1,5 @@
 // The filter language: `lr >= 0.1 and state = finished and (tags has base or name ~ resnet)`.
-// Bare words are looked for in names, tags and notes.
-import { resolve, valueOf } from "./columns.js";
+// Bare words are looked for in whatever texts the things filtered have.
 
 const TOKEN = /\s*(?:(>=|<=|!=|==|=|<|>|~|\(|\)|,)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s()=<>!~,"']+))/gy;
 const COMPARISONS = new Set(["=", "==", "!=", "<", "<=", ">", ">=", "~", "has", "in"]);
@@ -23,8 +22,9 @@ function tokens(text) {
   return found;
 }
 
-// A filter as a function of a run. `runs` tells which columns there are.
-export function parseFilter(text, runs) {
+// A filter as a function of an item. `source` has resolve(name), which gives the column meant or undefined,
+// value(item, column), and texts(item).
+export function parseFilter(text, source) {
   const rest = tokens(text ?? "");
   if (!rest.length) return () => true;
   const peek = () => rest[0];
@@ -34,7 +34,7 @@ export function parseFilter(text, runs) {
   function either() {
     const parts = [both()];
     while (isWord("or")) { rest.shift(); parts.push(both()); }
-    return parts.length === 1 ? parts[0] : (run) => parts.some((part) => part(run));
+    return parts.length === 1 ? parts[0] : (item) => parts.some((part) => part(item));
   }
   function both() {
     const parts = [negated()];
@@ -42,10 +42,10 @@ export function parseFilter(text, runs) {
       if (isWord("and")) rest.shift();
       parts.push(negated());
     }
-    return parts.length === 1 ? parts[0] : (run) => parts.every((part) => part(run));
+    return parts.length === 1 ? parts[0] : (item) => parts.every((part) => part(item));
   }
   function negated() {
-    if (isWord("not")) { rest.shift(); const inner = negated(); return (run) => !inner(run); }
+    if (isWord("not")) { rest.shift(); const inner = negated(); return (item) => !inner(item); }
     if (take("(")) {
       const inner = either();
       if (!take(")")) throw new FilterError("A “)” is missing.");
@@ -57,11 +57,11 @@ export function parseFilter(text, runs) {
     const token = rest.shift();
     if (!token || token.kind === "sign") throw new FilterError(token ? `“${token.text}” needs something before it.` : "Something is missing at the end.");
     const operator = peek() && (peek().kind === "sign" || peek().kind === "word") && peek().text.toLowerCase();
-    if (token.kind === "text" || !COMPARISONS.has(operator)) return words(token.text);
+    if (token.kind === "text" || !COMPARISONS.has(operator)) return words(source, token.text);
     rest.shift();
-    const column = resolve(runs, token.text);
-    if (!column) throw new FilterError(`No run has “${token.text}”.`);
-    return test(column, operator, operator === "in" ? list() : [value()]);
+    const column = source.resolve(token.text);
+    if (!column) throw new FilterError(`There is no “${token.text}”.`);
+    return test(source, column, operator, operator === "in" ? list() : [value()]);
   }
   function value() {
     const token = rest.shift();
@@ -81,13 +81,12 @@ export function parseFilter(text, runs) {
   return keep;
 }
 
-function words(text) {
+function words(source, text) {
   const wanted = text.toLowerCase();
-  return (run) => [run.display_name, run.name, run.group, run.notes, ...(run.tags ?? [])]
-    .some((each) => each?.toLowerCase().includes(wanted));
+  return (item) => source.texts(item).some((each) => String(each ?? "").toLowerCase().includes(wanted));
 }
 
-function test(column, operator, values) {
+function test(source, column, operator, values) {
   const sides = values.map((text) => ({ text: text.toLowerCase(), number: text.trim() === "" ? NaN : Number(text) }));
   const compare = (found, side) => (typeof found === "number" && !Number.isNaN(side.number) ? found - side.number : String(found).toLowerCase().localeCompare(side.text));
   const equal = (found, side) => (Array.isArray(found) ? found.some((each) => String(each).toLowerCase() === side.text) : compare(found, side) === 0);
@@ -99,8 +98,8 @@ function test(column, operator, values) {
     has: (found) => (Array.isArray(found) ? found : [found]).some((each) => String(each).toLowerCase().includes(sides[0].text)),
     in: (found) => sides.some((side) => equal(found, side)),
   };
-  return (run) => {
-    const found = valueOf(run, column);
+  return (item) => {
+    const found = source.value(item, column);
     return found === undefined || found === null ? operator === "!=" : tests[operator](found);
   };
 }

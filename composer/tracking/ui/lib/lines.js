@@ -3,8 +3,11 @@
 import { asNumber } from "./columns.js";
 
 export function toLine(answer) {
-  return answer.kind === "blocks" ? fromBlocks(answer) : fromRows(answer);
+  return { ...(answer.kind === "blocks" ? fromBlocks(answer) : fromRows(answer)), branches: (answer.branches ?? []).map(toBranch) };
 }
+
+// What a resumed run left behind: where it went on, and the line from there that was cut.
+const toBranch = ({ mark, x, y }) => ({ mark: asNumber(mark) ?? NaN, x: x.map((value) => asNumber(value) ?? NaN), y: y.map((value) => asNumber(value) ?? NaN) });
 
 function fromRows({ x, y }) {
   const size = x.length;

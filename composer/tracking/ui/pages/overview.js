@@ -1,13 +1,13 @@
 // What is known of a run at a glance.
 import { html, useState } from "../lib/html.js";
-import { compareNames, valuesOf } from "../lib/columns.js";
+import { compareNames, runtimeOf, valuesOf } from "../lib/columns.js";
 import { formatDuration, formatTime, formatValue } from "../lib/format.js";
 import { Markdown } from "../lib/markdown.js";
-import { runtimeOf } from "../lib/columns.js";
+import { ComposerRun } from "../parts/composer_run.js";
 import { State } from "../parts/runs_list.js";
 
 export function OverviewPage({ run, detail }) {
-  const values = [...valuesOf(run)];
+  const values = [...valuesOf(run)].filter(([column]) => column !== "config.composition");
   const part = (prefix) => values.filter(([column]) => column.startsWith(prefix)).map(([column, value]) => [column.slice(prefix.length), value]).sort(([a], [b]) => compareNames(a, b));
   const facts = [
     ["State", html`<${State} run=${run} long />`], ["Started", formatTime(run.created_at)], ["Ran for", formatDuration(runtimeOf(run))],
@@ -20,6 +20,7 @@ export function OverviewPage({ run, detail }) {
       <section class="box"><h2>Run</h2><dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
         ${run.tags.length > 0 && html`<p class="tags">${run.tags.map((tag) => html`<span class="tag" key=${tag}>${tag}</span>`)}</p>`}
         ${run.notes && html`<h3>Notes</h3><${Markdown} text=${run.notes} />`}</section>
+      <${ComposerRun} run=${run} />
       <${Values} title="Summary" values=${part("summary.")} empty="Nothing was logged." />
       <${Values} title="Config" values=${part("config.")} empty="The run was given no config." />
     </div>

@@ -3,19 +3,26 @@ import { html } from "../lib/html.js";
 import { useProject } from "../data.js";
 import { projectPath } from "../state.js";
 import { viewOf } from "../view.js";
+import { ArtifactsPage } from "./artifacts.js";
 import { ChartsPage } from "./charts.js";
 import { RunsPage } from "./runs.js";
 import { ComparePage } from "./compare.js";
+import { CostPage } from "./cost.js";
+import { ExplorePage } from "./explore.js";
+import { MediaPage } from "./media.js";
 import { Views } from "../parts/views.js";
 
 const TABS = [
   ["", "Charts", ChartsPage],
   ["table", "Runs", RunsPage],
+  ["cost", "Cost", CostPage],
+  ["explore", "Explore", ExplorePage],
   ["compare", "Compare", ComparePage],
+  ["media", "Media", MediaPage],
+  ["artifacts", "Artifacts", ArtifactsPage],
 ];
-export const TAB_NAMES = TABS.map(([name]) => name).filter(Boolean);
 
-export function ProjectPage({ where, tab, query }) {
+export function ProjectPage({ where, tab, rest, query }) {
   const data = useProject(where);
   const view = viewOf(data, query);
   const [, , Page] = TABS.find(([name]) => name === tab) ?? TABS[0];
@@ -27,6 +34,6 @@ export function ProjectPage({ where, tab, query }) {
       ${!data.isLive && html`<span class="offline" role="status">No connection; trying again</span>`}
       <${Views} where=${where} />
     </nav>
-    ${data.error ? html`<div class="empty"><p class="error" role="alert">${data.error.message}</p></div>` : data.isLoaded ? html`<${Page} data=${data} view=${view} query=${query} />` : html`<div class="empty" aria-busy="true" />`}
+    ${data.error ? html`<div class="empty"><p class="error" role="alert">${data.error.message}</p></div>` : data.isLoaded ? html`<${Page} data=${data} view=${view} rest=${rest} query=${query} />` : html`<div class="empty" aria-busy="true" />`}
   </div>`;
 }

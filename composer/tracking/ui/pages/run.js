@@ -7,19 +7,23 @@ import { projectPath } from "../state.js";
 import { viewOf } from "../view.js";
 import { Sections } from "./charts.js";
 import { OverviewPage } from "./overview.js";
+import { Media } from "./media.js";
 import { FilesPage } from "./files.js";
 import { Console } from "../parts/console.js";
 import { ChartTools } from "../parts/chart_tools.js";
 import { State } from "../parts/runs_list.js";
 import { RunMenu } from "../parts/run_menu.js";
+import { Lineage } from "../parts/lineage.js";
 import { Dot } from "../parts/swatch.js";
 
 const TABS = [
   ["", "Overview", OverviewPage],
   ["charts", "Charts", Charts],
+  ["media", "Media", RunMedia],
   ["system", "System", System],
   ["console", "Console", Console],
   ["files", "Files", FilesPage],
+  ["artifacts", "Artifacts", RunArtifacts],
 ];
 
 export function RunPage({ where, name, tab, query }) {
@@ -43,10 +47,18 @@ function Charts({ data, run, colour, query }) {
   return html`<div class="content"><${ChartTools} query=${query} metrics=${metrics} /><${Sections} where=${data.where} data=${data} series=${seriesOf(run, colour)} metrics=${metrics} query=${query} /></div>`;
 }
 
+function RunMedia({ data, run, colour, query }) {
+  return html`<div class="content"><${Media} where=${data.where} series=${seriesOf(run, colour)} query=${query} /></div>`;
+}
+
 function System({ data, run, detail, colour, query }) {
   const metrics = Object.entries(detail?.keys.events ?? {}).filter(([key, { numbers }]) => numbers && !key.startsWith("_")).map(([key]) => key);
   if (detail && !metrics.length) return html`<div class="empty"><h2>No system metrics</h2><p>The client sends them every few seconds while a run goes on.</p></div>`;
   return html`<div class="content"><${Sections} where=${data.where} data=${data} series=${seriesOf(run, colour)} metrics=${metrics} query=${query} stream="events" /></div>`;
+}
+
+function RunArtifacts({ where }) {
+  return html`<div class="content"><section class="box"><h2>What it used and made</h2><${Lineage} question=${where} /></section></div>`;
 }
 
 const seriesOf = (run, colour) => [{ id: run.name, label: run.display_name ?? run.name, colour, runs: [run.name], run }];

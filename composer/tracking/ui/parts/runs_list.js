@@ -34,10 +34,8 @@ export function RunsList({ data, view, query, highlighted, onHighlight }) {
       <${ColumnMenu} icon="group" text="Group" label="Group runs by" all=${columns} chosen=${by} onChange=${(group) => setQuery({ group, hide: null, show: null })} />
       <${ColumnMenu} icon="sliders" text="Sort" label="Sort runs by" single all=${columns} chosen=${[sortColumn]} onChange=${([column]) => setQuery({ sort: column ?? null })} />
       <${IconButton} icon="down" label=${view.order.startsWith("-") ? "Falling; turn around" : "Rising; turn around"} class=${`icon-button ${view.order.startsWith("-") ? "" : "is-flipped"}`} onClick=${() => setQuery({ sort: view.order.startsWith("-") ? sortColumn : `-${sortColumn}` })} />
-      <span class="spacer" />
-      ${(query.has("hide") || query.has("show")) && html`<button type="button" class="link" onClick=${() => setQuery({ hide: null, show: null })}>Reset</button>`}
     </div>
-    <p class="list-count">${groups ? plural(groups.length, "group") : plural(all.length, "run")}${view.kept.length < data.runs.length ? ` of ${data.runs.length}` : ""}, ${drawn.size} drawn</p>
+    <p class="list-count">${groups ? plural(groups.length, "group") : plural(all.length, "run")}${view.kept.length < data.runs.length ? ` of ${data.runs.length}` : ""}, ${drawn.size} drawn${(query.has("hide") || query.has("show")) && html` <button type="button" class="link" onClick=${() => setQuery({ hide: null, show: null })}>Reset</button>`}</p>
     <${VirtualRows} count=${all.length} height=${ROW} render=${render} label="Runs" columns="3" className="list" />
     ${data.runs.length < data.total && html`<p class="hint">The newest ${data.runs.length} of ${data.total} runs are loaded.</p>`}
   </aside>`;

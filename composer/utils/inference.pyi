@@ -1,0 +1,1 @@
+from composer.checkpoint.export import *
