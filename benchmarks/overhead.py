@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    print(_machine())
+    print(describe_machine())
     for name in options.tasks:
         task = TASKS[name]
         if "steps" in options.measure:
@@ -177,7 +177,7 @@ def _start(arguments: list[str]) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def _machine() -> str:
+def describe_machine() -> str:
     names = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
