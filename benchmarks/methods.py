@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _machine import machine
+from _loops import machine
 from torch import Tensor, nn
 
 import composer.algorithms as methods
