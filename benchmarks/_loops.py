@@ -24,6 +24,7 @@ from torch.utils.data import IterableDataset
 __all__ = [
     "PEERS",
     "Features",
+    "NoMoreBatchesError",
     "composer_eval",
     "composer_train",
     "machine",

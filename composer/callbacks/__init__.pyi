@@ -5,6 +5,7 @@ from composer.callbacks.export_for_inference import (
     ExportForInferenceCallback as ExportForInferenceCallback,
 )
 from composer.callbacks.free_outputs import FreeOutputs as FreeOutputs
+from composer.callbacks.generate import Generate as Generate
 from composer.callbacks.hang_monitor import HangMonitor as HangMonitor
 from composer.callbacks.image_visualizer import ImageVisualizer as ImageVisualizer
 from composer.callbacks.load_checkpoint import LoadCheckpoint as LoadCheckpoint

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from composer.errors import DataError
-from composer.loggers._images import to_arrays, to_masks
+from composer.loggers._images import to_arrays_and_masks
 from composer.loggers._plain import plain
+from composer.loggers._tables import check_is_even
 
 __all__ = ["to_images", "to_table"]
 
@@ -24,20 +24,11 @@ def to_images(
     Raises:
         ValueError: an image or mask of a wrong shape.
     """
-    arrays = to_arrays(images, channels_last)
-    by_name = {name: to_masks(each, len(arrays)) for name, each in (masks or {}).items()}
+    arrays, by_name = to_arrays_and_masks(images, channels_last, masks)
+    labels = {"class_labels": dict(mask_class_labels)} if mask_class_labels else {}
     found: list[Any] = []
     for index, array in enumerate(arrays):
-        drawn: dict[str, dict[str, Any]] = {}
-        for name, of_images in by_name.items():
-            mask = of_images[index]
-            if mask.shape != array.shape[:2]:
-                raise DataError(
-                    f"the mask {name!r} has shape {mask.shape} and its image {array.shape[:2]}"
-                )
-            drawn[name] = {"mask_data": mask}
-            if mask_class_labels:
-                drawn[name]["class_labels"] = dict(mask_class_labels)
+        drawn = {name: {"mask_data": each[index], **labels} for name, each in by_name.items()}
         # One channel is shown as grey.
         shown = array[..., 0] if array.shape[-1] == 1 else array
         found.append(wandb.Image(shown, masks=drawn or None))
@@ -50,11 +41,7 @@ def to_table(wandb: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) 
     Raises:
         ValueError: a row that is not as long as ``columns``.
     """
-    for index, row in enumerate(rows):
-        if len(row) != len(columns):
-            raise DataError(
-                f"row {index} has {len(row)} cells for the {len(columns)} columns {list(columns)}"
-            )
+    check_is_even(columns, rows)
     value_class = wandb.sdk.data_types.base_types.wb_value.WBValue
     cells = [[c if isinstance(c, value_class) else plain(c) for c in row] for row in rows]
     return wandb.Table(columns=list(columns), data=cells, allow_mixed_types=True)

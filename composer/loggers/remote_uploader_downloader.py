@@ -60,6 +60,8 @@ class RemoteUploaderDownloader(LoggerDestination):
         ImportError: the package for the store is not installed.
     """
 
+    is_essential = True
+
     def __init__(
         self,
         bucket_uri: str,
