@@ -3,7 +3,7 @@ import { get, listen } from "./api.js";
 import { useEffect, useState } from "./lib/html.js";
 
 const LIMIT = 10_000;
-const GATHER_MS = 700;
+const GATHER_MS = 1500;
 const LINGER_MS = 3000;
 
 class ProjectData {

@@ -4,7 +4,10 @@ import { get } from "../api.js";
 import { useEffect, useRef, useState } from "../lib/html.js";
 import { sorted, toLine } from "../lib/lines.js";
 
-const SLOWEST_LIVE_MS = 2000;
+// How often a chart follows a running run: the more charts are on the screen, the less often each.
+const FASTEST_LIVE_MS = 2000;
+const EACH_CHART_MS = 300;
+let numVisible = 0;
 
 // `ask` is {where, key, x, names, low, high, points, stream}; `news` maps run names to how many lines they
 // have. Returns {lines: Map of run name to line, isLoading, error}.
@@ -20,7 +23,7 @@ export function useLines(ask, news, isVisible) {
     const counts = names.map((name) => [name, news.get(name)]);
     const found = names.length ? await get("/api/chart", { ...where, key, x: x ?? null, runs: names.join(","), points, low, high, stream }, { signal }) : { lines: {} };
     counts.forEach(([name, count]) => seen.current.set(name, count));
-    busy.current.until = performance.now() + Math.max(SLOWEST_LIVE_MS, 8 * (performance.now() - start));
+    busy.current.until = performance.now() + Math.max(FASTEST_LIVE_MS, EACH_CHART_MS * numVisible, 8 * (performance.now() - start));
     return new Map(Object.entries(found.lines).map(([name, answer]) => [name, sorted(toLine(answer))]));
   };
 
@@ -34,6 +37,12 @@ export function useLines(ask, news, isVisible) {
     );
     return () => abort.abort();
   }, [question, isVisible]);
+
+  useEffect(() => {
+    if (!isVisible) return undefined;
+    numVisible += 1;
+    return () => { numVisible -= 1; };
+  }, [isVisible]);
 
   const changed = state.question === question ? ask.names.filter((name) => seen.current.has(name) && seen.current.get(name) !== news.get(name)) : [];
   const signature = changed.map((name) => `${name}:${news.get(name)}`).join();
