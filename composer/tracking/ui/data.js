@@ -61,7 +61,7 @@ class ProjectData {
 
   // Many notices become one question about all the runs they name.
   hear(notice) {
-    if (notice.run === null || notice.state === "deleted") {
+    if (notice.state === "deleted") {
       const gone = this.runs.find((run) => run.id === notice.id);
       if (gone) { this.byName.delete(gone.name); this.runs = this.runs.filter((run) => run !== gone); this.total -= 1; this.tell(); }
       return;
