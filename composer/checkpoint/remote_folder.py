@@ -121,8 +121,7 @@ class RemoteFolder:
         Args:
             series: name template of the checkpoints that count.
         """
-        if os.path.isdir(place_for(self._store.get_uri("_"), self._run_name)):
-            self._started().wait(self._timeout_s, progress_bar=True)
+        self._started().wait(self._timeout_s, progress_bar=True)
         self._fetch_manifests()
         skipped: list[tuple[str, str]] = []
         for record in reversed(Manifests(self.local).of_series(series)):
