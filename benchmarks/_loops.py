@@ -9,16 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import platform
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from _tasks import Pair, Task, make_metric
 from torch.utils.data import IterableDataset
 
-__all__ = ["PEERS", "Features", "composer_eval", "composer_train", "raw_eval", "raw_train"]
+__all__ = [
+    "PEERS",
+    "Features",
+    "NoMoreBatchesError",
+    "composer_eval",
+    "composer_train",
+    "machine",
+    "raw_eval",
+    "raw_train",
+]
 
 Loop = Callable[[Iterable[Pair]], None]
 
@@ -68,16 +80,21 @@ def raw_eval(task: Task, with_metrics: bool) -> Loop:
     return loop
 
 
-def composer_train(task: Task, features: Features = Features()) -> Loop:
-    """The Trainer."""
+def composer_train(
+    task: Task,
+    features: Features = Features(),
+    callbacks: Sequence[Any] = (),
+    loggers: Sequence[Any] = (),
+) -> Loop:
+    """The Trainer; callbacks and loggers are added to those of the features."""
     import composer
     from composer import Trainer
 
     model = task.model()
     model.with_metrics = features.metrics
-    callbacks = [_idle() for _ in range(features.callbacks)]
+    watchers = [*callbacks, *(_idle() for _ in range(features.callbacks))]
     if features.floats or features.tensors:
-        callbacks.append(_values(features.floats, features.tensors))
+        watchers.append(_values(features.floats, features.tensors))
 
     def loop(batches: Iterable[Pair]) -> None:
         trainer = Trainer(
@@ -85,10 +102,11 @@ def composer_train(task: Task, features: Features = Features()) -> Loop:
             train_dataloader=batches,
             max_duration="1000000000ba",
             optimizers=task.make_optimizer(model),
-            callbacks=callbacks,
+            callbacks=watchers,
             algorithms=[getattr(composer.algorithms, name)() for name in features.methods],
             device="cpu",
-            **_loggers(features.loggers),
+            loggers=[*loggers, *_loggers(features.loggers)],
+            progress_bar=False,
         )
         # The clocked batches end once; a second epoch would ask them for more.
         with contextlib.suppress(NoMoreBatchesError):
@@ -113,7 +131,7 @@ def composer_eval(task: Task, with_metrics: bool) -> Loop:
     return loop
 
 
-def _loggers(names: str) -> dict[str, Any]:
+def _loggers(names: str) -> list[Any]:
     from composer.loggers import ConsoleLogger, FileLogger, InMemoryLogger, ProgressBarLogger
 
     makers: dict[str, Callable[[], Any]] = {
@@ -123,8 +141,7 @@ def _loggers(names: str) -> dict[str, Any]:
         "console": lambda: ConsoleLogger(log_interval="100ba", stream=io.StringIO()),
         "file": lambda: FileLogger(filename=f"{tempfile.mkdtemp()}/log.txt"),
     }
-    chosen = [makers[name]() for name in names.split(",") if name not in ("none", "")]
-    return {"loggers": chosen, "progress_bar": False}
+    return [makers[name]() for name in names.split(",") if name not in ("none", "")]
 
 
 class _Terminal(io.StringIO):
@@ -169,6 +186,20 @@ def _values(floats: int, tensors: int) -> Any:
             logger.log_metrics(self.values)
 
     return Values()
+
+
+def machine() -> str:
+    """Say what the numbers were measured on."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return (
+        f"{names[0]}, {os.cpu_count()} cores, load {load} (1, 5, 15 min), "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
 
 
 # Other libraries.

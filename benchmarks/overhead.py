@@ -11,7 +11,6 @@ import dataclasses
 import json
 import logging
 import os
-import platform
 import subprocess
 import sys
 import warnings
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from _loops import PEERS, Features, composer_eval, composer_train, raw_eval, raw_train
+from _loops import PEERS, Features, composer_eval, composer_train, machine, raw_eval, raw_train
 from _stopwatch import Contestant, Result, take_turns
 from _tasks import TASKS, Task
 
@@ -33,7 +32,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    print(_machine())
+    print(machine())
     for name in options.tasks:
         task = TASKS[name]
         if "steps" in options.measure:
@@ -175,19 +174,6 @@ def _start(arguments: list[str]) -> dict[str, float]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     return json.loads(done.stdout)
-
-
-def _machine() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return (
-        f"{names[0]}, {os.cpu_count()} cores, load {load} (1, 5, 15 min), "
-        f"Python {platform.python_version()}, torch {torch.__version__}"
-    )
 
 
 if __name__ == "__main__":

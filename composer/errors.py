@@ -20,6 +20,7 @@
     |   |-- CorruptCheckpointError (ValueError)  half-written, damaged, or not a checkpoint
     |   `-- UntrustedCheckpointError          loading it would run code; trust was not given
     |-- StorageError (RuntimeError)           a file or object could not be read or written
+    |   |-- ObjectExistsError (FileExistsError)
     |   |-- ObjectNotFoundError (FileNotFoundError)
     |   |-- StorageTransientError             worth another try: the network, a busy service
     |   `-- UploadError                       a background upload failed for good
@@ -46,6 +47,7 @@ __all__ = [
     "DistributedError",
     "LaunchError",
     "MissingDependencyError",
+    "ObjectExistsError",
     "ObjectNotFoundError",
     "StateError",
     "StorageError",
@@ -141,6 +143,10 @@ class UntrustedCheckpointError(CheckpointError):
 
 class StorageError(ComposerError, RuntimeError):
     """A file or object could not be read or written."""
+
+
+class ObjectExistsError(StorageError, FileExistsError):
+    """Storing would overwrite an object, and overwriting was not allowed."""
 
 
 class ObjectNotFoundError(StorageError, FileNotFoundError):

@@ -1,10 +1,17 @@
 """What all tests share: a clean environment, and no skipping where everything must be there."""
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.storage._servers import S3Server
 
 # Helpers are imported as `tests.<...>`; at the end of the path, so that an installed composer that
 # is to be tested goes before the one in this folder.
@@ -55,3 +62,41 @@ def _has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def s3_service() -> Iterator[S3Server]:
+    # Imported where it is used: it takes a second, and most tests need none.
+    from tests.storage._servers import S3Server
+
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_service: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A real S3 server on loopback with an empty bucket; the environment leads to it."""
+    for name, value in s3_service.environment().items():
+        monkeypatch.setenv(name, value)
+    yield s3_service
+    s3_service.reset()
+    store = s3_service.store()
+    for name in store.list_objects():
+        store.delete_object(name)
+
+
+@pytest.fixture
+def waiting_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where files wait for their upload."""
+    folder = tmp_path / "waiting"
+    monkeypatch.setenv("COMPOSER_UPLOAD_FOLDER", str(folder))
+    return folder
+
+
+@pytest.fixture
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails is tried again at once."""
+    monkeypatch.setattr("composer.utils.retrying.time.sleep", lambda seconds: None)
+    # The client of S3 waits on its own account.
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from composer.algorithms._boxes import place_interval
 from composer.algorithms._checks import check_number, check_tensor
 from composer.algorithms._mixing import Key, SampleMixing, draw_beta, draw_pairing
 from composer.core.logger import Logger
@@ -103,21 +104,9 @@ def _side_share(length: float | None, alpha: float) -> float:
 def _draw_box(height: int, width: int, side: float, uniform: bool) -> Box:
     # Two host numbers in one call of the generator.
     first, second = torch.rand(2, dtype=torch.float64).tolist()
-    top, bottom = _interval(height, round(side * height), first, uniform)
-    left, right = _interval(width, round(side * width), second, uniform)
+    top, bottom = place_interval(height, round(side * height), first, uniform)
+    left, right = place_interval(width, round(side * width), second, uniform)
     return top, left, bottom, right
-
-
-def _interval(size: int, length: int, position: float, uniform: bool) -> tuple[int, int]:
-    """Place ``length`` pixels on an axis of ``size`` pixels; ``position`` is uniform in [0, 1)."""
-    if length == 0:
-        return 0, 0
-    if uniform:
-        # All starts whose interval meets the image; each pixel lies in just `length` of them.
-        start = int(position * (size + length - 1)) - (length - 1)
-    else:
-        start = int(position * size) - length // 2
-    return max(start, 0), min(start + length, size)
 
 
 def _checked_box(bbox: Sequence[int], height: int, width: int) -> Box:

@@ -5,8 +5,11 @@ from composer.callbacks.export_for_inference import (
     ExportForInferenceCallback as ExportForInferenceCallback,
 )
 from composer.callbacks.free_outputs import FreeOutputs as FreeOutputs
+from composer.callbacks.generate import Generate as Generate
+from composer.callbacks.hang_monitor import HangMonitor as HangMonitor
 from composer.callbacks.image_visualizer import ImageVisualizer as ImageVisualizer
 from composer.callbacks.load_checkpoint import LoadCheckpoint as LoadCheckpoint
+from composer.callbacks.loss_spike_monitor import LossSpikeMonitor as LossSpikeMonitor
 from composer.callbacks.lr_monitor import LRMonitor as LRMonitor
 from composer.callbacks.memory_monitor import MemoryMonitor as MemoryMonitor
 from composer.callbacks.memory_snapshot import MemorySnapshot as MemorySnapshot

@@ -18,12 +18,13 @@ class DeviceTimes:
 
     def __init__(self) -> None:
         self._marks: list[tuple[int, Any]] = []
+        self._spent: list[float] | None = None
         self.is_recording = False
 
     def start(self) -> None:
-        """Begin to measure; what was not read is forgotten."""
-        self._marks = []
-        self.is_recording = True
+        """Begin to measure a step, unless the one before is not read yet."""
+        if not self._marks:
+            self.is_recording = True
 
     def stop(self) -> None:
         """Put in no more marks."""
@@ -36,10 +37,14 @@ class DeviceTimes:
         self._marks.append((part, event))
 
     def read(self, num_parts: int) -> list[float] | None:
-        """Return the nanoseconds of each part; ``None`` if the device is not yet that far."""
-        if self.is_recording or len(self._marks) < 2 or not self._marks[-1][1].query():
-            return None
-        spent = [0.0] * num_parts
-        for (part, begin), (_, end) in zip(self._marks, self._marks[1:], strict=False):
-            spent[part] += begin.elapsed_time(end) * 1e6
-        return spent
+        """Return the nanoseconds of each part in the last step the device is through with.
+
+        Returns:
+            One number per part; ``None`` before there is such a step.
+        """
+        if not self.is_recording and self._marks and self._marks[-1][1].query():
+            self._spent = [0.0] * num_parts
+            for (part, begin), (_, end) in zip(self._marks, self._marks[1:], strict=False):
+                self._spent[part] += begin.elapsed_time(end) * 1e6
+            self._marks = []
+        return self._spent

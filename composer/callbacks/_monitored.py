@@ -47,7 +47,11 @@ def choose_comparison(comp: str | Comparison | None, monitor: str) -> Comparison
 
 
 def is_better(comp: Comparison, new: float, old: float) -> bool:
-    """Return what a comparison says of two numbers; NaN is better than nothing."""
+    """Return what a comparison says of two numbers."""
+    if comp is torch.less:
+        return new < old
+    if comp is torch.greater:
+        return new > old
     wide = torch.float64
     return bool(comp(torch.tensor(new, dtype=wide), torch.tensor(old, dtype=wide)))
 

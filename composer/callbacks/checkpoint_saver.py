@@ -23,13 +23,17 @@ from composer.core.callback import Callback
 from composer.core.event import Event
 from composer.core.interval import create_interval_scheduler
 from composer.core.logger import Logger
-from composer.core.naming import ensure_folder_has_no_conflicting_files, format_name_with_dist
+from composer.core.naming import (
+    ensure_folder_has_no_conflicting_files,
+    ensure_no_conflicting_names,
+    format_name_with_dist,
+)
 from composer.core.state import State
 from composer.core.time import Time, Timestamp
 from composer.core.weight_view import evaluation_weights
 from composer.distributed import comm
 from composer.errors import ConfigError, StateError, unknown_name
-from composer.storage.uri import is_uri
+from composer.storage.uri import is_uri, store_of
 from composer.utils.folders import create_symlink_file
 
 __all__ = ["CheckpointSaver"]
@@ -50,9 +54,9 @@ class CheckpointSaver(Callback):
     one stopped.
 
     Args:
-        folder: where to save, here or at an address such as ``s3://bucket/{run_name}``;
-            ``{run_name}`` and ranks are filled in. What goes to an address is written to this
-            machine first and uploaded beside training; there nothing is deleted.
+        folder: where to save; ``{run_name}`` and ranks are filled in. At an address such as
+            ``s3://bucket/{run_name}`` checkpoints are uploaded beside training, and rules for
+            keeping apply to the copies on this machine only; by default the newest stays here.
         filename: name of each checkpoint; counters such as ``{epoch}`` and ``{batch}`` are filled
             in as well. An ending such as ``.pt.zst`` or ``.tar.gz`` asks for compression.
         remote_file_name: name under which logger destinations that keep files get each checkpoint;
@@ -104,6 +108,9 @@ class CheckpointSaver(Callback):
         save_async: bool = True,
         with_safetensors: bool = False,
     ) -> None:
+        if is_uri(folder):
+            # Refuses unknown schemes and missing packages; placeholders are not filled yet.
+            store_of(os.fspath(folder))
         check_can_write(filename)
         check_ignore_keys(ignore_keys, "ignore_keys")
         for name, value, least in (
@@ -139,7 +146,9 @@ class CheckpointSaver(Callback):
         self.with_safetensors = with_safetensors
         self.last_checkpoint_batch: Time[int] | None = None
         self._folder: str | None = None
+        self._is_open = False
         self._manager: CheckpointManager | None = None
+        self._remote: RemoteFolder | None = None
         self._run_name = ""
         # Names of checkpoints in the folder that the run has written, perhaps under another name.
         self._adopted: set[str] = set()
@@ -150,7 +159,10 @@ class CheckpointSaver(Callback):
 
     @property
     def saved_checkpoints(self) -> list[str]:
-        """Paths of the checkpoints that are written and not deleted again, oldest first."""
+        """Paths of the checkpoints that are written and not deleted again, oldest first.
+
+        Addresses, if the folder is one.
+        """
         return list(self.all_saved_checkpoints_to_timestamp)
 
     @property
@@ -158,25 +170,39 @@ class CheckpointSaver(Callback):
         """Those checkpoints, each with the time of training at which it was saved."""
         if self._folder is None:
             return {}
-        if self._manager is not None:
+        if self._manager is not None and self._remote is None:
             records = self._manager.records
         else:
-            series = Manifests(self._folder).of_series(self.filename)
+            found = self._remote.records if self._remote else Manifests(self._folder).all()
+            series = [record for record in found if record.series == self.filename]
             records = [r for r in series if r.run_name == self._run_name or r.name in self._adopted]
-        folder = self._folder
-        return {os.path.join(folder, r.name): _as_timestamp(r.timestamp) for r in records}
+        return {self._shown(r.name): _as_timestamp(r.timestamp) for r in records}
 
     def init(self, state: State, logger: Logger) -> None:
-        """Make the folder."""
+        """Make the folder; where it is far away, see what is there."""
         del logger
-        self._run_name = state.run_name
-        self._folder = self._local_folder(state.run_name)
-        os.makedirs(self._folder, exist_ok=True)
+        self._open_folder(state.run_name)
 
     def fit_start(self, state: State, logger: Logger) -> None:
         """Take the folder, and refuse one that holds later checkpoints: they are another run's."""
         del logger
         on_rank_zero(lambda: self._take_folder(state), f"use the folder {self._folder!r}")
+
+    def bring_newest(self, run_name: str) -> str:
+        """Bring the newest whole checkpoint here, if the folder is far away; all ranks call this.
+
+        Args:
+            run_name: the run's name.
+
+        Returns:
+            The folder on this machine in which to look for it.
+        """
+        folder = self._open_folder(run_name)
+        if self._remote is not None:
+            self._on_first_here(
+                lambda remote: remote.bring_newest(self.filename), "find its newest checkpoint"
+            )
+        return folder
 
     def batch_end(self, state: State, logger: Logger) -> None:
         """Raise what went wrong beside training, and hand over what was written."""
@@ -211,13 +237,15 @@ class CheckpointSaver(Callback):
     def close(self, state: State, logger: Logger) -> None:
         """Wait as at the end of training, also where training has failed."""
         del state
-        manager = self._manager
-        if manager is not None:
-            try:
-                self._finish(logger)
-            finally:
-                self._manager = None
+        self._is_open = False
+        try:
+            self._finish(logger)
+        finally:
+            manager, self._manager = self._manager, None
+            if manager is not None:
                 manager.close()
+            if self._remote is not None:
+                self._remote.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was saved, this checkpoint included, with the time of each."""
@@ -233,7 +261,7 @@ class CheckpointSaver(Callback):
 
         Files outside this run's folder are left alone: they belong to the run it started from.
         """
-        folder = self._folder
+        folder = self._remote.uri if self._remote else self._folder
         for path, _ in state.get("all_saved_checkpoints_to_timestamp", []):
             if folder is not None and _is_inside(path, folder):
                 self._adopted.add(os.path.relpath(os.path.abspath(path), os.path.abspath(folder)))
@@ -244,10 +272,10 @@ class CheckpointSaver(Callback):
         """Save now, due or not; :meth:`wait` says when the file is there. All ranks call this.
 
         Returns:
-            The path of the file on rank 0, which writes it; ``None`` on the others.
+            The path or address of the file on rank 0, which writes it; ``None`` on the others.
         """
         name = fill_for_saving(self.filename, state.run_name, state.timestamp)
-        path = os.path.join(self._local_folder(state.run_name), name)
+        path = self._shown(name)
         metrics = self._judged_by(state)
         # Noted first, so that the checkpoint knows of itself.
         self._saving = {path: state.timestamp}
@@ -256,7 +284,7 @@ class CheckpointSaver(Callback):
                 contents = collect(state, self.weights_only)
                 contents = leave_out(contents, self.ignore_keys, "save_ignore_keys")
                 on_rank_zero(
-                    lambda: self._write(contents, path, metrics, state, logger), f"save {path!r}"
+                    lambda: self._write(contents, name, metrics, state, logger), f"save {path!r}"
                 )
         finally:
             self._saving = {}
@@ -270,20 +298,7 @@ class CheckpointSaver(Callback):
         Raises:
             Exception: what writing failed with; a ``RuntimeError`` on ranks other than 0.
         """
-        on_rank_zero(lambda: self._finish(logger), "write the last checkpoint")
-
-    def remote_folder(self, run_name: str) -> RemoteFolder | None:
-        """Return the folder of checkpoints where it is at an address."""
-        folder, latest = fill_for_loading(self.folder, run_name), self.latest_filename
-        if not is_uri(folder):
-            return None
-        return RemoteFolder(
-            folder,
-            run_name,
-            None if latest is None else fill_for_loading(latest, run_name),
-            num_workers=self.num_concurrent_uploads,
-            timeout_s=self.upload_timeout_in_seconds,
-        )
+        self._on_rank_zero_for_long(lambda: self._finish(logger), "write the last checkpoint")
 
     def settle(self) -> None:
         """Wait for the save under way where another error is being raised; never raises itself."""
@@ -305,9 +320,8 @@ class CheckpointSaver(Callback):
         """
         if self._manager is None:
             raise StateError("pin() is for the run that saves, after it has started")
-        self._manager.pin(
-            os.path.relpath(os.path.abspath(path), os.path.abspath(self._manager.folder)), pinned
-        )
+        folder = self._shown("")
+        self._manager.pin(os.path.relpath(path, folder), pinned)
 
     def _save_if_due(self, state: State, logger: Logger, event: Event) -> None:
         if self.save_interval(state, event) and self.last_checkpoint_batch != state.timestamp.batch:
@@ -318,49 +332,54 @@ class CheckpointSaver(Callback):
         manager = self._manager_of(state)
         if self.overwrite:
             return
-        folder = manager.folder
-        name = format_name_with_dist(self.filename, state.run_name)
         try:
-            # What is broken was not gone on from, and may be written anew.
-            ensure_folder_has_no_conflicting_files(
-                folder, name, state.timestamp, lambda path: why_invalid(path, folder) is not None
-            )
+            self._refuse_conflicts(manager.folder, state)
         except FileExistsError:
             self._manager = None
             manager.close()
             raise
 
+    def _refuse_conflicts(self, folder: str, state: State) -> None:
+        """Refuse a folder with checkpoints this run would only write later."""
+        name = format_name_with_dist(self.filename, state.run_name)
+        if self._remote is not None:
+            names = self._remote.later()
+            ensure_no_conflicting_names(names, name, state.timestamp, self._remote.uri)
+        else:
+            # What is broken was not gone on from, and may be written anew.
+            ensure_folder_has_no_conflicting_files(
+                folder, name, state.timestamp, lambda path: why_invalid(path, folder) is not None
+            )
+
     def _manager_of(self, state: State) -> CheckpointManager:
         if self._manager is None:
-            remote = self.remote_folder(state.run_name)
             latest = None if self.retention.last == 0 else self.latest_filename
+            retention = self.retention
+            if self._remote is not None and retention.last < 0:
+                # The bucket has them all; here they would fill the disk.
+                retention = Retention(last=1)
             self._manager = CheckpointManager(
-                self._local_folder(state.run_name),
+                self._folder or "",
                 state.run_name,
                 self.filename,
-                retention=self.retention if remote is None else Retention(1),
+                retention=retention,
                 latest=None if latest is None else fill_for_loading(latest, state.run_name),
                 is_async=self.save_async,
                 with_safetensors=self.with_safetensors,
-                uploader=remote,
+                uploader=self._remote,
             )
             self._manager.adopt(self._adopted)
         return self._manager
 
-    def _local_folder(self, run_name: str) -> str:
-        folder = fill_for_loading(self.folder, run_name)
-        return RemoteFolder.local_of(folder, run_name) if is_uri(folder) else folder
-
     def _write(
         self,
         contents: dict[str, Any],
-        path: str,
+        name: str,
         metrics: dict[str, Any],
         state: State,
         logger: Logger,
     ) -> None:
         manager = self._manager_of(state)
-        name = os.path.relpath(path, manager.folder)
         has_takers = self.remote_file_name is not None and logger.has_file_upload_destination()
         if self._to_hand_over:
             manager.wait()
@@ -400,6 +419,51 @@ class CheckpointSaver(Callback):
                 logger.upload_file(f"{self.latest_remote_file_name}.symlink", link, overwrite=True)
         manager.release(self._to_hand_over)
         self._to_hand_over = {}
+
+    def _open_folder(self, run_name: str) -> str:
+        """Make the folder, unless that was done; where it is far away, see what is there."""
+        if self._folder is not None and self._is_open:
+            return self._folder
+        self._is_open = True
+        self._run_name = run_name
+        folder = fill_for_loading(self.folder, run_name)
+        if is_uri(folder):
+            self._remote = self._open_remote(folder)
+            folder = self._remote.folder
+        os.makedirs(folder, exist_ok=True)
+        self._folder = folder
+        return folder
+
+    def _open_remote(self, uri: str) -> RemoteFolder:
+        latest = self.latest_filename
+        remote = self._remote = RemoteFolder(
+            uri,
+            self._run_name,
+            latest=None if latest is None else fill_for_loading(latest, self._run_name),
+            num_uploads=self.num_concurrent_uploads,
+            timeout_s=self.upload_timeout_in_seconds,
+        )
+        self._on_rank_zero_for_long(remote.open, f"use {uri!r}")
+        self._on_first_here(RemoteFolder.sync, f"read what is in {uri!r}")
+        return remote
+
+    def _on_first_here(self, function: Callable[[RemoteFolder], None], what: str) -> None:
+        """Call a function on the first rank of each machine while the others wait."""
+        remote = self._remote
+        if remote is not None:
+            is_first = comm.get_local_rank() == 0
+            comm.run_while_others_wait(lambda: function(remote) if is_first else None, what)
+
+    def _on_rank_zero_for_long(self, function: Callable[[], None], what: str) -> None:
+        """Call a function that may wait for uploads on rank 0 while the others wait."""
+        is_first = comm.get_global_rank() == 0
+        comm.run_while_others_wait(function if is_first else lambda: None, what)
+
+    def _shown(self, name: str) -> str:
+        """The path of a checkpoint of this name, as users know it."""
+        if self._remote is not None:
+            return f"{self._remote.uri}/{name}"
+        return os.path.join(self._folder or "", name)
 
     def _judged_by(self, state: State) -> dict[str, Any]:
         """Return the value by which this checkpoint may be one of the best, if it has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from composer.core.callback import Callback
 from composer.core.logger import Logger
 from composer.core.state import State
+from composer.core.time import TimeUnit
 from composer.errors import TrainingError
 
 __all__ = ["NaNMonitor"]
@@ -28,8 +30,11 @@ class NaNMonitor(Callback):
 
     def after_loss(self, state: State, logger: Logger) -> None:
         """Look at every loss of the microbatch."""
-        batch = state.timestamp.batch.value
+        batch = state.timestamp.count(TimeUnit.BATCH)
         for name, loss in _named(state.loss):
+            if loss.is_cpu and loss.numel() == 1:
+                _check({name: not math.isnan(loss.item())}, batch=batch)
+                continue
             is_number = loss.detach().isnan().logical_not().all()
             if is_number.is_cpu:
                 _check({name: is_number.item()}, batch=batch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,7 +23,6 @@ __all__ = ["SpeedMonitor"]
 log = logging.getLogger(__name__)
 
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 60 * 60, "days": 24 * 60 * 60}
-_COUNTED = ("batches", "samples", "tokens", "flops")
 
 
 class SpeedMonitor(Callback):
@@ -129,31 +127,28 @@ class SpeedMonitor(Callback):
 
     def _throughput(self, has_flops: bool) -> dict[str, float]:
         first, last = self._totals[0], self._totals[-1]
-        *done, seconds = (b - a for a, b in zip(first, last, strict=True))
+        seconds = last[4] - first[4]
         if seconds <= 0:
             return {}
-        rates = {name: amount / seconds for name, amount in zip(_COUNTED, done, strict=True)}
-        if last[2] == 0:
-            del rates["tokens"]
-        del rates["flops"]
-        return _named(rates) | (self._utilisation(done[3] / seconds) if has_flops else {})
-
-    def _utilisation(self, flops: float) -> dict[str, float]:
+        ranks = comm.get_world_size()
+        batches, samples = (last[0] - first[0]) / seconds, (last[1] - first[1]) / seconds
         metrics = {
-            "throughput/flops_per_sec": flops * comm.get_world_size(),
-            "throughput/device/flops_per_sec": flops,
+            "throughput/batches_per_sec": batches,
+            "throughput/samples_per_sec": samples,
+            "throughput/device/batches_per_sec": batches / ranks,
+            "throughput/device/samples_per_sec": samples / ranks,
         }
-        if self.gpu_flops_available:
-            metrics["throughput/device/mfu"] = flops / self.gpu_flops_available
+        if last[2]:
+            tokens = (last[2] - first[2]) / seconds
+            metrics["throughput/tokens_per_sec"] = tokens
+            metrics["throughput/device/tokens_per_sec"] = tokens / ranks
+        if has_flops:
+            flops = (last[3] - first[3]) / seconds
+            metrics["throughput/flops_per_sec"] = flops * ranks
+            metrics["throughput/device/flops_per_sec"] = flops
+            if self.gpu_flops_available:
+                metrics["throughput/device/mfu"] = flops / self.gpu_flops_available
         return metrics
-
-
-def _named(rates: Mapping[str, float]) -> dict[str, float]:
-    world_size = comm.get_world_size()
-    whole = {f"throughput/{name}_per_sec": rate for name, rate in rates.items()}
-    return whole | {
-        f"throughput/device/{name}_per_sec": rate / world_size for name, rate in rates.items()
-    }
 
 
 def _device_peak(state: State) -> float | None:

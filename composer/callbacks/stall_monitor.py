@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter_ns
+from typing import Any
 
 from composer.callbacks._device_times import DeviceTimes
 from composer.core.callback import Callback
@@ -37,11 +38,29 @@ _COMMUNICATION, _LOGGING, _CHECKPOINT, _EVALUATION = range(5, 9)
 _NS = 1e-9
 
 
+def _begins(part: int) -> Any:
+    """Return the handler of an event at which a part begins, and another has ended.
+
+    Called several times a step: so it is one function, and looks at one clock, which stands still
+    while others are waited for and while anything watches.
+    """
+
+    def begin(self: StallMonitor, state: State, logger: Logger) -> None:
+        now = perf_counter_ns() - logger.watching_ns - RECORD.waited_ns
+        self._spent[self._part] += now - self._last
+        self._part, self._last = part, now
+        if self._device is not None and self._device.is_recording:
+            self._device.mark(part)
+
+    begin.__doc__ = f"Begin ``{PARTS[part]}``."
+    return begin
+
+
 class StallMonitor(Callback):
     """Splits the time of every step into its parts and logs them, in seconds a step.
 
     ==========================  ===================================================================
-    ``stall/data``              waiting for the loader, and transforming its batches
+    ``stall/data``              waiting for the loader, transforming and counting its batches
     ``stall/copy``              cutting a batch, moving it to the device, clearing gradients
     ``stall/forward``           forward pass and loss, methods included
     ``stall/backward``          backward pass; with the averaging that runs behind it
@@ -78,63 +97,52 @@ class StallMonitor(Callback):
         )
         self._every = self.interval.value
         self._device: DeviceTimes | None = None
-        self._start(0, 0)
+        self._start()
 
-    def _start(self, watched: int, device_wait: int) -> None:
+    def _start(self) -> None:
         self._spent = [0] * len(PARTS)
         self._part = _DATA
-        self._last = perf_counter_ns()
-        self._watched = self._watched_at_start = watched
-        self._waited = RECORD.waited_ns
-        self._device_wait_at_start = device_wait
+        self._last = 0
+        # Totals of others at the start of the interval.
+        self._watched = self._waited = self._device_waited = 0
         self._num_steps = 0
         self._pending: comm.PendingRows | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_device": None, "_pending": None}
+
     def fit_start(self, state: State, logger: Logger) -> None:
         """Begin to measure."""
-        self._start(logger.watching_ns, logger.device_wait_ns)
+        self._start()
+        self._last = perf_counter_ns() - logger.watching_ns - RECORD.waited_ns
+        self._note_totals(logger)
         on_gpu = state.device.torch_device.type == "cuda"
         self._device = DeviceTimes() if on_gpu and self._every > 0 else None
 
     # What begins where; the time before it belongs to what began last.
-
-    def epoch_start(self, state: State, logger: Logger) -> None:
-        """Begin to open the loader."""
-        self._begin(_DATA, logger)
-
-    def before_dataloader(self, state: State, logger: Logger) -> None:
-        """Begin to wait for data."""
-        self._begin(_DATA, logger)
-
-    def after_dataloader(self, state: State, logger: Logger) -> None:
-        """Begin the counters of the batch."""
-        self._begin(_LOGGING, logger)
+    epoch_start = _begins(_DATA)
+    before_dataloader = _begins(_DATA)
+    before_forward = _begins(_FORWARD)
+    before_backward = _begins(_BACKWARD)
+    after_backward = _begins(_COPY)
+    after_train_batch = _begins(_OPTIMIZER)
+    eval_before_all = _begins(_EVALUATION)
+    eval_after_all = _begins(_LOGGING)
+    batch_checkpoint = _begins(_CHECKPOINT)
+    epoch_end = _begins(_LOGGING)
+    epoch_checkpoint = _begins(_CHECKPOINT)
+    _begin_copy = _begins(_COPY)
+    _begin_logging = _begins(_LOGGING)
 
     def before_train_batch(self, state: State, logger: Logger) -> None:
-        """Begin to cut and move the batch."""
-        if self._device is not None and (self._num_steps + 1) % self._every == 0:
+        """Begin ``copy``."""
+        if self._device is not None and self._num_steps == 0:
             self._device.start()
-        self._begin(_COPY, logger)
-
-    def before_forward(self, state: State, logger: Logger) -> None:
-        """Begin the forward pass."""
-        self._begin(_FORWARD, logger)
-
-    def before_backward(self, state: State, logger: Logger) -> None:
-        """Begin the backward pass."""
-        self._begin(_BACKWARD, logger)
-
-    def after_backward(self, state: State, logger: Logger) -> None:
-        """Begin to move the next microbatch, if there is one."""
-        self._begin(_COPY, logger)
-
-    def after_train_batch(self, state: State, logger: Logger) -> None:
-        """Begin the update."""
-        self._begin(_OPTIMIZER, logger)
+        self._begin_copy(state, logger)
 
     def batch_end(self, state: State, logger: Logger) -> None:
         """Count a step, and log if it is time."""
-        self._begin(_LOGGING, logger)
+        self._begin_logging(state, logger)
         if self._device is not None:
             self._device.stop()
         if self._every <= 0:
@@ -144,29 +152,9 @@ class StallMonitor(Callback):
         if self._num_steps == self._every:
             self._finish_interval(logger)
 
-    def eval_before_all(self, state: State, logger: Logger) -> None:
-        """Begin to evaluate."""
-        self._begin(_EVALUATION, logger)
-
-    def eval_after_all(self, state: State, logger: Logger) -> None:
-        """Go on after the evaluation."""
-        self._begin(_LOGGING, logger)
-
-    def batch_checkpoint(self, state: State, logger: Logger) -> None:
-        """Begin to save."""
-        self._begin(_CHECKPOINT, logger)
-
-    def epoch_end(self, state: State, logger: Logger) -> None:
-        """Begin what follows an epoch."""
-        self._begin(_LOGGING, logger)
-
-    def epoch_checkpoint(self, state: State, logger: Logger) -> None:
-        """Begin to save."""
-        self._begin(_CHECKPOINT, logger)
-
     def fit_end(self, state: State, logger: Logger) -> None:
         """Log what is left."""
-        self._begin(_LOGGING, logger)
+        self._begin_logging(state, logger)
         if self._every <= 0:
             return
         self._log_gathered(logger)
@@ -174,31 +162,24 @@ class StallMonitor(Callback):
             self._finish_interval(logger)
             self._log_gathered(logger)
 
-    def _begin(self, part: int, logger: Logger) -> None:
-        """Give the time since the last call to the part that began there."""
-        now, watched, waited = perf_counter_ns(), logger.watching_ns, RECORD.waited_ns
-        watching, waiting = watched - self._watched, waited - self._waited
-        spent = self._spent
-        spent[self._part] += now - self._last - watching - waiting
-        spent[_LOGGING] += watching
-        spent[_COMMUNICATION] += waiting
-        self._part, self._last, self._watched, self._waited = part, now, watched, waited
-        if self._device is not None and self._device.is_recording:
-            self._device.mark(part)
-
     def _finish_interval(self, logger: Logger) -> None:
         """Send this rank's parts to the others, and begin anew."""
         steps = max(1, self._num_steps)
-        idle = logger.device_wait_ns - self._device_wait_at_start
-        spent = [ns * _NS / steps for ns in self._share_out(idle)]
-        watching = (self._watched - self._watched_at_start) * _NS / steps
-        self._pending = comm.start_gather([*spent, watching])
+        watching = logger.watching_ns - self._watched
+        self._spent[_LOGGING] += watching
+        self._spent[_COMMUNICATION] += RECORD.waited_ns - self._waited
+        idle = logger.device_wait_ns - self._device_waited
+        numbers = [ns * _NS / steps for ns in [*self._share_out(idle), watching]]
         self._spent = [0] * len(PARTS)
         self._num_steps = 0
-        self._watched_at_start = self._watched
-        self._device_wait_at_start = logger.device_wait_ns
+        self._note_totals(logger)
+        self._pending = comm.start_gather(numbers)
         if comm.get_world_size() == 1:
             self._log_gathered(logger)
+
+    def _note_totals(self, logger: Logger) -> None:
+        self._watched, self._device_waited = logger.watching_ns, logger.device_wait_ns
+        self._waited = RECORD.waited_ns
 
     def _log_gathered(self, logger: Logger) -> None:
         """Log what all ranks sent a batch ago, so that nobody waits for it."""

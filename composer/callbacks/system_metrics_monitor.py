@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Mapping
 from types import ModuleType
@@ -28,6 +29,17 @@ INTERVAL_S = 1.0
 INTERVAL_BATCHES = 10
 
 GPU_METRICS = ("gpu_percentage", "memory_percentage", "gpu_temperature_C", "gpu_power_usage_W")
+_METRICS = (
+    "cpu_percentage",
+    "cpu_memory_mem_used_GiB",
+    "cpu_memory_mem_available_GiB",
+    "cpu_memory_mem_percentage",
+    "disk_memory_used_GiB",
+    "disk_memory_free_GiB",
+    "network_sent_MiB_per_s",
+    "network_received_MiB_per_s",
+    *GPU_METRICS,
+)
 
 
 class SystemMetricsMonitor(Callback):
@@ -56,9 +68,10 @@ class SystemMetricsMonitor(Callback):
         self._asked_at = 0.0
         self._network = (0.0, 0, 0)
         self._values: dict[str, float] = {}
+        self._pending: comm.PendingRows | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_gpu": None}
+        return {**self.__dict__, "_gpu": None, "_pending": None}
 
     def init(self, state: State, logger: Logger) -> None:
         """Look for a GPU to ask."""
@@ -68,18 +81,15 @@ class SystemMetricsMonitor(Callback):
 
     def batch_start(self, state: State, logger: Logger) -> None:
         """Log, if it is time."""
-        if state.timestamp.count(TimeUnit.BATCH) % INTERVAL_BATCHES == 0:
-            self._log(state, logger)
+        self._step(state, logger, state.timestamp.count(TimeUnit.BATCH))
 
     def eval_batch_start(self, state: State, logger: Logger) -> None:
         """Log, if it is time."""
-        if state.eval_timestamp.count(TimeUnit.BATCH) % INTERVAL_BATCHES == 0:
-            self._log(state, logger)
+        self._step(state, logger, state.eval_timestamp.count(TimeUnit.BATCH))
 
     def predict_batch_start(self, state: State, logger: Logger) -> None:
         """Log, if it is time."""
-        if state.predict_timestamp.count(TimeUnit.BATCH) % INTERVAL_BATCHES == 0:
-            self._log(state, logger)
+        self._step(state, logger, state.predict_timestamp.count(TimeUnit.BATCH))
 
     def compute_system_metrics(self) -> dict[str, float]:
         """Ask the system now.
@@ -120,17 +130,24 @@ class SystemMetricsMonitor(Callback):
                     found[f"{word}_{name}_rank"] = rank
         return found
 
-    def _log(self, state: State, logger: Logger) -> None:
+    def _step(self, state: State, logger: Logger, batch: int) -> None:
+        # What ranks sent a batch ago is there: nobody waits for it.
+        if self._pending is not None:
+            rows = self._pending.wait()
+            self._pending = None
+            self._log([_named(row) for row in rows], state, logger)
+        if batch % INTERVAL_BATCHES:
+            return
         is_new = time.monotonic() - self._asked_at >= INTERVAL_S
         if is_new:
             self._values = self.compute_system_metrics()
             self._asked_at = time.monotonic()
-        if comm.get_world_size() == 1:
-            all_values = [self._values] if is_new else []
-        else:
-            all_values = comm.all_gather_object(self._values)
-        if not all_values:
-            return
+        if comm.get_world_size() > 1:
+            self._pending = comm.start_gather([self._values.get(n, math.nan) for n in _METRICS])
+        elif is_new:
+            self._log([self._values], state, logger)
+
+    def _log(self, all_values: list[dict[str, float]], state: State, logger: Logger) -> None:
         metrics = {name: v for name, v in all_values[0].items() if name not in GPU_METRICS}
         metrics |= self.compute_gpu_min_max_metrics(all_values, state)
         if self.log_all_data:
@@ -150,6 +167,11 @@ class SystemMetricsMonitor(Callback):
             (b - a) / seconds / 2**20 for a, b in zip(before[1:], now[1:], strict=True)
         )
         return {"network_sent_MiB_per_s": sent, "network_received_MiB_per_s": received}
+
+
+def _named(row: list[float]) -> dict[str, float]:
+    """Return a rank's numbers by name, without those it does not have."""
+    return {name: v for name, v in zip(_METRICS, row, strict=True) if not math.isnan(v)}
 
 
 def _by_rank(all_values: list[dict[str, float]]) -> dict[str, float]:

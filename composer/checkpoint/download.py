@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from composer.checkpoint.manifest import Manifests
 from composer.distributed import comm
-from composer.distributed.waiting import busy_wait_for_local_rank_zero
 from composer.errors import CheckpointNotFoundError, StorageError
 from composer.storage.files import extract_path_from_symlink, get_file
 from composer.storage.uri import is_uri
@@ -24,8 +23,6 @@ __all__ = [
     "download_monolithic_checkpoint",
     "fetched",
 ]
-
-_POLL_S = 0.1
 
 
 @contextmanager
@@ -49,10 +46,8 @@ def fetched(path: str, object_store: Any = None, progress_bar: bool = True) -> I
         yield path
         return
     with tempfile.TemporaryDirectory() as own:
-        offers = comm.all_gather_object((comm.get_node_rank(), comm.get_global_rank(), own))
-        folder = min(each for each in offers if each[0] == comm.get_node_rank())[2]
-        local = download_checkpoint(path, folder, object_store, progress_bar)
-        yield local
+        folder = _of_first_here(own)
+        yield download_checkpoint(path, folder, object_store, progress_bar)
         # Another rank of this machine may not have opened it yet.
         comm.barrier()
 
@@ -60,10 +55,12 @@ def fetched(path: str, object_store: Any = None, progress_bar: bool = True) -> I
 def download_checkpoint(
     path: str, node_checkpoint_folder: str, object_store: Any, progress_bar: bool
 ) -> str:
-    """Fetch a checkpoint into a folder that the processes of a machine share; all of them call.
+    """Fetch a checkpoint into a folder that the processes of a machine share; all ranks call this.
+
+    Its manifest is fetched as well, if it has one, so that it can be verified.
 
     Args:
-        path: an address, or with ``object_store`` a name there.
+        path: an address, or with ``object_store`` a name there; link files are followed.
         node_checkpoint_folder: the folder.
         object_store: where the file is, or ``None``.
         progress_bar: whether to show how far the download is.
@@ -73,28 +70,15 @@ def download_checkpoint(
 
     Raises:
         FileNotFoundError: there is no such file.
-        RuntimeError: it could not be fetched; on all ranks of the machine.
+        RuntimeError: it could not be fetched; on all ranks.
     """
-    local = os.path.join(node_checkpoint_folder, os.path.basename(path.rstrip("/")))
-    failed = f"{local}.failed"
-    if comm.get_local_rank() == 0:
-        try:
-            get_file(path, local, object_store, overwrite=True, progress_bar=progress_bar)
-        except BaseException as error:
-            with open(failed, "w", encoding="utf-8") as file:
-                file.write(f"{type(error).__name__}: {error}")
-            if isinstance(error, FileNotFoundError):
-                raise CheckpointNotFoundError(
-                    f"there is no checkpoint {path!r}: {error}"
-                ) from error
-            raise
-        return local
-    while not os.path.exists(local):
-        if os.path.exists(failed):
-            with open(failed, encoding="utf-8") as file:
-                raise StorageError(f"{path!r} could not be fetched: {file.read()}")
-        time.sleep(_POLL_S)
-    return local
+    is_first = comm.get_local_rank() == 0
+
+    def download() -> str:
+        return _download(path, node_checkpoint_folder, object_store, progress_bar)
+
+    name = comm.run_while_others_wait(download if is_first else str, f"download {path!r}")
+    return os.path.join(node_checkpoint_folder, _of_first_here(name))
 
 
 def download_file(
@@ -111,11 +95,14 @@ def download_file(
         node_ranks: the machines that need it; ``None`` for all.
         num_attempts: tries in all.
     """
-    with busy_wait_for_local_rank_zero(os.path.dirname(os.path.abspath(destination_path))):
-        is_wanted = node_ranks is None or comm.get_node_rank() in node_ranks
-        if is_wanted and comm.get_local_rank() == 0:
-            fetch = retry(StorageError, num_attempts=num_attempts)(get_file)
-            fetch(source_uri, destination_path, overwrite=True, progress_bar=False)
+    is_wanted = node_ranks is None or comm.get_node_rank() in node_ranks
+    fetch = retry(StorageError, num_attempts=num_attempts)(get_file)
+
+    def download() -> None:
+        fetch(source_uri, destination_path, overwrite=True, progress_bar=False)
+
+    is_mine = is_wanted and comm.get_local_rank() == 0
+    comm.run_while_others_wait(download if is_mine else lambda: None, f"download {source_uri!r}")
 
 
 def download_and_extract_symlink(source_uri: str) -> str:
@@ -146,3 +133,29 @@ def download_monolithic_checkpoint(
     if source_uri.endswith(LINK_SUFFIX):
         source_uri = download_and_extract_symlink(source_uri)
     download_file(source_uri, destination_path, [0] if global_rank_zero_only else None)
+
+
+def _of_first_here(value: str) -> str:
+    """The value that the first rank of this machine gives."""
+    node = comm.get_node_rank()
+    offers = comm.all_gather_object((node, comm.get_local_rank(), value))
+    return next(each for at, rank, each in offers if at == node and rank == 0)
+
+
+def _download(path: str, folder: str, object_store: Any, progress_bar: bool) -> str:
+    """Fetch a file and its manifest into a folder, and return the file's name there."""
+    aside = os.path.join(folder, "download")
+    try:
+        found = get_file(path, aside, object_store, overwrite=True, progress_bar=progress_bar)
+    except FileNotFoundError as error:
+        raise CheckpointNotFoundError(f"there is no checkpoint {path!r}: {error}") from error
+    # What a link leads to has a name of its own, and its ending says how it is packed.
+    parent, _, name = found.rpartition("/")
+    os.replace(aside, os.path.join(folder, name))
+    manifest = Manifests(folder).path_of(name)
+    there = os.path.relpath(manifest, folder).replace(os.sep, "/")
+    with suppress(FileNotFoundError):
+        get_file(
+            f"{parent}/{there}" if parent else there, manifest, object_store, progress_bar=False
+        )
+    return name

@@ -64,6 +64,6 @@ def check_is_local(path: str | os.PathLike[str], name: str) -> None:
     """
     if is_uri(path):
         raise ConfigError(
-            f"{name}={os.fspath(path)!r} is an address; give a local path here, or let the "
-            "Trainer save there with save_folder"
+            f"{name}={os.fspath(path)!r} is an address; give a local path here. A run keeps its "
+            "checkpoints at an address with save_folder, and load_path takes one."
         )

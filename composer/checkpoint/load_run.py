@@ -57,11 +57,11 @@ def load_checkpoint(
     Files written by MosaicML Composer are read as well.
 
     Args:
-        path: the file, or a link to it, here or at an address; ``{run_name}`` is filled in and
-            ``{rank}`` is 0.
+        path: the file, or a link to it; ``{run_name}`` is filled in and ``{rank}`` is 0. An
+            address such as ``s3://bucket/name`` is downloaded once on each machine.
         state: the run's state, with model, optimizers, methods and callbacks there.
         logger: the run's logger.
-        object_store: where the file is, if not here.
+        object_store: where the file is: an object store, or a logger destination that keeps files.
         load_weights_only: take over the model's weights and nothing else.
         strict_model_weights: whether the model must have exactly the saved weights, apart from
             those that ``ignore_keys`` leaves out.
@@ -83,9 +83,9 @@ def load_checkpoint(
         ValueError: the file is damaged, or the run's methods have acted in another order.
         RuntimeError: the file does not fit the run, or holds what is only read with trust.
     """
-    path = fill_for_loading(path, state.run_name)
-    with fetched(path, object_store, progress_bar) as local:
-        contents = _read(local, trust=trust, verify=verify)
+    filled = fill_for_loading(path, state.run_name)
+    with fetched(filled, object_store, progress_bar) as here:
+        contents = _read(here, trust=trust, verify=verify)
     before = _model_names(contents)
     contents = leave_out(contents, ignore_keys, "load_ignore_keys")
     saved: dict[str, Any] = dict(contents.get(STATE_KEY, {}))
@@ -114,10 +114,10 @@ def load_checkpoint(
 def read_checkpoint(
     path: str, run_name: str = "", *, trust: bool = False, verify: bool = True
 ) -> dict[str, Any]:
-    """Read the contents of a checkpoint without a run.
+    """Read the contents of a checkpoint without a run; with several ranks all must call this.
 
     Args:
-        path: the file, or a link to it.
+        path: the file, or a link to it, here or at an address such as ``s3://bucket/name``.
         run_name: fills ``{run_name}`` in the path.
         trust: whether code from the file may be run; for old files of one's own only.
         verify: whether to compare the file with the hash in its manifest.
@@ -127,9 +127,8 @@ def read_checkpoint(
         ValueError: the file is damaged or no checkpoint.
         RuntimeError: the file holds what is only read with trust.
     """
-    path = fill_for_loading(path, run_name)
-    with fetched(path, progress_bar=False) as local:
-        return own_tensors(_read(local, trust=trust, verify=verify))
+    with fetched(fill_for_loading(path, run_name)) as here:
+        return own_tensors(_read(here, trust=trust, verify=verify))
 
 
 def safe_torch_load(

@@ -1,78 +1,156 @@
-"""A folder of checkpoints in a store, such as ``s3://bucket/run/checkpoints``.
+"""A run's folder of checkpoints in a bucket, and the working copy of it on this machine.
 
-It looks like a local one: files, manifests under ``.composer/manifests``, and a small text file
-``<latest>.symlink`` in place of a link. The files of a checkpoint go first, its manifest when they
-are there, the link last, so a checkpoint that has a manifest is complete.
+Checkpoints are written into a local folder and uploaded from there: the files of a checkpoint
+first, then its manifest, then the link to the newest. So what has a manifest in the bucket is
+complete there, and the link never leads to something that is not. The local folder belongs to one
+address and begins empty with each run; what waits for its upload is held by the queue. Nothing in
+the bucket is deleted.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import posixpath
+import shutil
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from composer.checkpoint.manifest import Manifests, Record, find_defect
-from composer.checkpoint.newest import Found
-from composer.errors import CheckpointNotFoundError
+from composer.checkpoint.folder_lock import lock_folder, unlock_folder
+from composer.checkpoint.latest import move_link
+from composer.checkpoint.manifest import OWN_FOLDER, Manifests, Record, find_defect
+from composer.distributed import comm
 from composer.storage.files import get_file
-from composer.storage.object_store import ObjectStore
-from composer.storage.queue import place_for
-from composer.storage.uploader import Uploader
+from composer.storage.queue import private_folder
+from composer.storage.uploader import IN_THIS_PROCESS, RetryPolicy, Uploader
 from composer.storage.uri import parse_uri, store_of
-from composer.utils.folders import create_symlink_file
+from composer.utils.folders import LINK_SUFFIX, create_symlink_file
 
 __all__ = ["RemoteFolder"]
 
 log = logging.getLogger(__name__)
 
+_MANIFESTS = f"{OWN_FOLDER}/manifests/"
+_DOWNLOADS_AT_ONCE = 16
+
 
 class RemoteFolder:
-    """Checkpoints of one run in a store.
+    """Brings checkpoints into a bucket and back; made on every rank.
+
+    It is the ``uploader`` of a :class:`composer.checkpoint.manager.CheckpointManager`.
 
     Args:
-        uri: the folder's address.
-        run_name: the run. What an earlier process of the same name has left in its queue on this
-            machine is uploaded first.
+        uri: the folder's address, e.g. ``"s3://bucket/run-1"``.
+        run_name: the run.
         latest: name of the link to the newest; ``None`` for no link.
-        num_workers: files uploaded at once.
-        timeout_s: the longest wait at the end, in seconds.
-
-    Attributes:
-        local: the folder on this machine that checkpoints are written to first and fetched to.
+        num_uploads: files uploaded at once.
+        timeout_s: how long to try an upload, and to wait for uploads at the end, in seconds.
     """
 
     def __init__(
         self,
         uri: str,
         run_name: str,
-        latest: str | None,
         *,
-        num_workers: int = 1,
-        timeout_s: float | None = None,
+        latest: str | None = None,
+        num_uploads: int = 1,
+        timeout_s: float = 3600,
     ) -> None:
-        self.uri = uri
-        self.local = self.local_of(uri, run_name)
-        self._latest = latest
+        self.uri = uri.rstrip("/")
+        self.folder = private_folder("checkpoints", self.uri)
         self._run_name = run_name
-        self._num_workers = num_workers
+        self._latest = latest
+        self._num_uploads = num_uploads
         self._timeout_s = timeout_s
-        self._prefix = parse_uri(uri)[2].rstrip("/")
-        self._store: ObjectStore = store_of(uri)
+        self._store = store_of(uri)
+        self._prefix = parse_uri(self.uri)[2]
+        self._manifests = Manifests(self.folder)
+        self._records: dict[str, Record] = {}
+        self._broken: set[str] = set()
         self._uploader: Uploader | None = None
 
-    @staticmethod
-    def local_of(uri: str, run_name: str) -> str:
-        """Return the folder on this machine that stands for one at an address."""
-        return place_for(uri, f"checkpoints of {run_name}")
+    # At the start.
+
+    def open(self) -> None:
+        """Bring into the bucket what an earlier process has left here; for rank 0.
+
+        Raises:
+            RuntimeError: another run on this machine uses the folder, or the store does not take
+                what is left.
+        """
+        lock_folder(self.folder, self._run_name)
+        # An outage does not end training while there is time left to wait for the store.
+        retries = RetryPolicy(num_attempts=8 + int(self._timeout_s / RetryPolicy().longest_wait_s))
+        self._uploader = Uploader(
+            self._store,
+            scope=self.uri,
+            num_workers=self._num_uploads,
+            retries=retries,
+            use_processes=parse_uri(self.uri)[0] not in IN_THIS_PROCESS,
+        )
+        self._uploader.wait(self._timeout_s, progress_bar=True)
+
+    def sync(self) -> None:
+        """Make the local folder show what there is in the bucket; for one rank of each machine."""
+        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
+            if name != OWN_FOLDER:
+                _remove(os.path.join(self.folder, name))
+        shutil.rmtree(os.path.join(self.folder, OWN_FOLDER, "manifests"), ignore_errors=True)
+        names = self._store.list_objects(self._name(_MANIFESTS))
+        with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
+            list(pool.map(self._bring_file, (name[len(self._name("")) :] for name in names)))
+        self._records = {record.name: record for record in self._manifests.all()}
+
+    def bring_newest(self, series: str) -> None:
+        """Bring the newest whole checkpoint here; for one rank of each machine.
+
+        Newer ones that are broken come as well, so that it can be said what is wrong with them.
+
+        Args:
+            series: name template of the checkpoints that count.
+        """
+        records = [each for each in self._records.values() if each.series == series]
+        for record in reversed(records):
+            for part in record.files:
+                with suppress(FileNotFoundError):
+                    self._bring_file(part.name)
+            if find_defect(self.folder, record) is None:
+                return
+            self._broken.add(record.name)
+        if not records and self._latest is not None:
+            self._bring_linked(self._latest)
+
+    def later(self) -> Iterator[str]:
+        """Yield the names of all whole checkpoints in the bucket, of whatever run.
+
+        Where there are no manifests another program has written the folder, and every file counts.
+        """
+        if self._records:
+            yield from (name for name in self._records if name not in self._broken)
+            return
+        start = len(self._name(""))
+        for name in self._store.list_objects(self._name("")):
+            if not name.endswith(LINK_SUFFIX):
+                yield name[start:]
+
+    # While training.
+
+    @property
+    def records(self) -> list[Record]:
+        """The manifests of the checkpoints in the bucket, the newest last."""
+        return list(self._records.values())
+
+    def uri_of(self, name: str) -> str:
+        """Return the address of a checkpoint."""
+        return self._store.get_uri(self._name(name))
 
     def upload(self, folder: str, record: Record) -> None:
         """Queue a checkpoint: its files, then its manifest, then the link.
 
-        The queue owns what it holds, so the local files may be deleted at once.
+        The queue has files of its own, so those in the folder may be deleted at once.
         """
-        uploader = self._started()
+        uploader = self._opened()
         parts = [
             uploader.submit(
                 os.path.join(folder, part.name), self._name(part.name), overwrite=True, link=True
@@ -80,106 +158,74 @@ class RemoteFolder:
             for part in record.files
         ]
         manifest = uploader.submit(
-            Manifests(folder).path_of(record.name),
-            self._name(self._manifest_name(record.name)),
+            self._manifests.path_of(record.name),
+            self._name(f"{_MANIFESTS}{record.name}.json"),
             overwrite=True,
             after=parts,
         )
-        if self._latest is None:
-            return
-        with tempfile.TemporaryDirectory() as aside:
-            link = os.path.join(aside, "latest.symlink")
-            create_symlink_file(self._name(record.name), link)
-            name = self._name(f"{self._latest}.symlink")
-            uploader.submit(link, name, overwrite=True, after=[manifest])
+        if self._latest is not None:
+            with tempfile.TemporaryDirectory() as place:
+                link = os.path.join(place, f"latest{LINK_SUFFIX}")
+                create_symlink_file(self._name(record.name), link)
+                name = self._name(self._latest) + LINK_SUFFIX
+                uploader.submit(link, name, overwrite=True, after=[manifest])
+        self._records.pop(record.name, None)
+        self._records[record.name] = record
 
     def check(self) -> None:
         """Raise if an upload has failed for good."""
-        if self._uploader is not None:
-            self._uploader.check()
+        self._opened().check()
 
     def wait(self) -> None:
-        """Wait until everything is in the store.
+        """Wait until everything has arrived.
 
         Raises:
-            RuntimeError: an upload failed for good, or not all were done in time.
+            UploadError: an upload failed for good, or was not done in time.
         """
-        if self._uploader is not None:
-            self._uploader.wait(self._timeout_s, progress_bar=True)
+        self._opened().wait(self._timeout_s, progress_bar=True)
 
     def close(self) -> None:
-        """Upload what waits, then stop; what is left stays in the queue on disk."""
-        if self._uploader is not None:
-            self._uploader.close(self._timeout_s)
-            self._uploader = None
+        """Stop uploading; what has not arrived waits on this machine for the run's next start."""
+        uploader, self._uploader = self._uploader, None
+        if uploader is None:
+            if comm.get_local_rank() == 0 and comm.get_node_rank() > 0:
+                # On the first machine rank 0 still uses it.
+                shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        # Whoever wanted to wait has done so.
+        left = uploader.close(timeout_s=0)
+        unlock_folder(self.folder)
+        if not left:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
-    def fetch_newest(self, series: str) -> Found:
-        """Fetch the newest checkpoint that is whole.
-
-        What an earlier process has left in the queue on this machine is uploaded first.
-
-        Args:
-            series: name template of the checkpoints that count.
-        """
-        self._started().wait(self._timeout_s, progress_bar=True)
-        self._fetch_manifests()
-        skipped: list[tuple[str, str]] = []
-        for record in reversed(Manifests(self.local).of_series(series)):
-            reason = self._fetch(record)
-            path = os.path.join(self.local, record.name)
-            if reason is None:
-                return Found(path, tuple(skipped))
-            log.warning("skipping the checkpoint %s of %s: %s", record.name, self.uri, reason)
-            skipped.append((path, reason))
-        if not skipped and self._latest is not None:
-            return Found(self._fetch_linked(self._latest), ())
-        return Found(None, tuple(skipped))
-
-    def fetch(self, name: str) -> str:
-        """Fetch a checkpoint by its name, and return its local path."""
-        path = os.path.join(self.local, name)
-        get_file(self._name(name), path, self._store, overwrite=True)
-        return path
-
-    def _fetch_manifests(self) -> None:
-        """Make the manifests here those of the store."""
-        here = Manifests(self.local)
-        folder = self._name(self._manifest_name("")).removesuffix(".json")
-        remote = self._store.list_objects(folder)
-        names = [each.removeprefix(folder).removesuffix(".json") for each in remote]
-        for name in set(here.names()) - set(names):
-            here.remove(name)
-        for name, path in zip(names, remote, strict=True):
-            get_file(path, here.path_of(name), self._store, overwrite=True, progress_bar=False)
-
-    def _fetch(self, record: Record) -> str | None:
-        """Fetch the files of a checkpoint; return what is wrong with them, if anything."""
-        if find_defect(self.local, record) is None:
-            return None
-        for part in record.files:
-            try:
-                self.fetch(part.name)
-            except FileNotFoundError:
-                return f"{part.name!r} is missing"
-        return find_defect(self.local, record)
-
-    def _fetch_linked(self, latest: str) -> str | None:
-        """Fetch what the link leads to, where another program has written it."""
-        with suppress(FileNotFoundError, CheckpointNotFoundError):
-            return self.fetch(latest)
-        return None
-
-    def _started(self) -> Uploader:
+    def _opened(self) -> Uploader:
         if self._uploader is None:
-            self._uploader = Uploader(
-                self._store, scope=self._run_name, num_workers=self._num_workers
-            )
+            self.open()
+        assert self._uploader is not None
         return self._uploader
 
     def _name(self, name: str) -> str:
-        return posixpath.join(self._prefix, name)
+        return f"{self._prefix}/{name}" if self._prefix else name
 
-    @staticmethod
-    def _manifest_name(name: str) -> str:
-        root = Manifests("")
-        return root.path_of(name).replace(os.sep, "/")
+    def _bring_file(self, name: str) -> None:
+        path = os.path.join(self.folder, name)
+        show = not name.startswith(_MANIFESTS)
+        get_file(self._name(name), path, self._store, overwrite=True, progress_bar=show)
+
+    def _bring_linked(self, latest: str) -> None:
+        """Bring what the link leads to, where there are no manifests."""
+        aside = os.path.join(self.folder, f".{latest}.download")
+        try:
+            found = get_file(self._name(latest), aside, self._store, overwrite=True)
+        except FileNotFoundError:
+            return
+        target = os.path.join(self.folder, os.path.basename(found))
+        os.replace(aside, target)
+        move_link(os.path.join(self.folder, latest), target)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)

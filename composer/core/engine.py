@@ -189,7 +189,10 @@ class Engine:
             listeners = self._resolve(event := Event(event))
         if listeners is None:
             return _NO_TRACES
-        return self._run(event, listeners)  # pyright: ignore[reportArgumentType]
+        if listeners.algorithms:
+            return self._run(event, listeners)  # pyright: ignore[reportArgumentType]
+        self._run_callbacks(event, listeners)  # pyright: ignore[reportArgumentType]
+        return _NO_TRACES
 
     def run_marker_only_event(self, event: Event | str) -> None:
         """Show an event to the profiler without running it."""
@@ -211,7 +214,7 @@ class Engine:
         if event is Event.INIT:
             self._run_callbacks(event, listeners)
             return self._run_algorithms(event, listeners)
-        traces = self._run_algorithms(event, listeners) if listeners.algorithms else _NO_TRACES
+        traces = self._run_algorithms(event, listeners)
         self._run_callbacks(event, listeners)
         return traces
 

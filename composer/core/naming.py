@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from composer.core.time import Timestamp
 from composer.distributed import comm
-from composer.utils.naming import TIME_COUNTERS, find_later_files, partial_format
+from composer.utils.naming import (
+    TIME_COUNTERS,
+    find_later_files,
+    find_later_names,
+    partial_format,
+)
 
 __all__ = [
     "ensure_folder_has_no_conflicting_files",
+    "ensure_no_conflicting_names",
     "format_name_with_dist",
     "format_name_with_dist_and_time",
 ]
@@ -73,6 +79,29 @@ def ensure_folder_has_no_conflicting_files(
     """
     later = find_later_files(folder_name, filename, _rank_values(None), _counters(timestamp))
     found = next((p for p in later if may_be_replaced is None or not may_be_replaced(p)), None)
+    _refuse_later(found, timestamp)
+
+
+def ensure_no_conflicting_names(
+    names: Iterable[str], filename: str, timestamp: Timestamp, uri: str
+) -> None:
+    """Refuse a folder that is elsewhere, with a file that this run would only write later.
+
+    Args:
+        names: names of the files that are there.
+        filename: template of the files the run writes there.
+        timestamp: the counters of now.
+        uri: the folder's address, for the message.
+
+    Raises:
+        FileExistsError: such a file; it is named.
+    """
+    later = find_later_names(names, filename, _rank_values(None), _counters(timestamp))
+    found = next(later, None)
+    _refuse_later(None if found is None else f"{uri}/{found}", timestamp)
+
+
+def _refuse_later(found: str | None, timestamp: Timestamp) -> None:
     if found is not None:
         raise FileExistsError(
             f"{found!r} lies later than this run has come ({timestamp}) and would be overwritten. "

@@ -41,6 +41,7 @@ from composer.distributed.waiting import (
     get_node_signal_file_name,
     local_rank_zero_download_and_wait,
     run_local_rank_zero_first,
+    run_while_others_wait,
     write_signal_file,
 )
 from composer.errors import ArgumentTypeError
@@ -72,6 +73,7 @@ __all__ = [
     "is_initialized",
     "local_rank_zero_download_and_wait",
     "run_local_rank_zero_first",
+    "run_while_others_wait",
     "start_gather",
     "start_reduce",
     "write_signal_file",

@@ -8,23 +8,29 @@ import os
 import random
 import string
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from composer.distributed.collectives import all_gather_object, barrier
+from composer.distributed.collectives import all_gather_object, any_rank, barrier
 from composer.distributed.group import is_alone
 from composer.distributed.ranks import get_global_rank, get_local_rank, get_node_rank
+from composer.errors import DistributedError
 
 __all__ = [
     "busy_wait_for_local_rank_zero",
     "get_node_signal_file_name",
     "local_rank_zero_download_and_wait",
     "run_local_rank_zero_first",
+    "run_while_others_wait",
     "write_signal_file",
 ]
 
 _POLL_S = 0.1
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -83,6 +89,41 @@ def busy_wait_for_local_rank_zero(dir_path: str | None = None) -> Generator[None
         barrier()
     if get_local_rank() == 0:
         os.remove(signal_file)
+
+
+def run_while_others_wait(function: Callable[[], T], what: str) -> T:
+    """Run something that may take long; ranks that are done wait for the others.
+
+    Unlike in a barrier no rank waits longer than the timeout of the process group allows: all ask
+    each other again and again. All ranks must call this, each with its own function.
+
+    Args:
+        function: what to do. With several ranks it runs in another thread.
+        what: what that is, for the message on ranks on which it did not fail.
+
+    Returns:
+        What the function returned on this rank.
+
+    Raises:
+        RuntimeError: it failed on another rank; on the rank itself, what it failed with.
+    """
+    if is_alone("run_while_others_wait"):
+        return function()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(function)
+        while any_rank(not running.done()):
+            if running.done():
+                time.sleep(_POLL_S)
+            else:
+                wait([running], _POLL_S)
+    error = running.exception()
+    failures = all_gather_object(None if error is None else f"{type(error).__name__}: {error}")
+    if error is not None:
+        raise error
+    for rank, text in enumerate(failures):
+        if text is not None:
+            raise DistributedError(f"rank {rank} could not {what}: {text}")
+    return running.result()
 
 
 def get_node_signal_file_name(rng: random.Random | None = None) -> str:

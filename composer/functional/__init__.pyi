@@ -1,7 +1,10 @@
 from composer.algorithms.alibi import apply_alibi as apply_alibi
+from composer.algorithms.augmix import augmix_image as augmix_image
 from composer.algorithms.blurpool import apply_blurpool as apply_blurpool
 from composer.algorithms.channels_last import apply_channels_last as apply_channels_last
+from composer.algorithms.colout import colout_batch as colout_batch
 from composer.algorithms.cutmix import cutmix_batch as cutmix_batch
+from composer.algorithms.cutout import cutout_batch as cutout_batch
 from composer.algorithms.ema import compute_ema as compute_ema
 from composer.algorithms.factorize import apply_factorization as apply_factorization
 from composer.algorithms.gated_linear_units import (
@@ -20,6 +23,7 @@ from composer.algorithms.low_precision_layernorm import (
 )
 from composer.algorithms.mixup import mixup_batch as mixup_batch
 from composer.algorithms.progressive_resizing import resize_batch as resize_batch
+from composer.algorithms.randaugment import randaugment_image as randaugment_image
 from composer.algorithms.selective_backprop import select_using_loss as select_using_loss
 from composer.algorithms.selective_backprop import (
     should_selective_backprop as should_selective_backprop,

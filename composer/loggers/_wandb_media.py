@@ -8,6 +8,7 @@ from typing import Any
 from composer.errors import DataError
 from composer.loggers._images import to_arrays, to_masks
 from composer.loggers._plain import plain
+from composer.loggers._tables import check_is_even
 
 __all__ = ["to_images", "to_table"]
 
@@ -50,11 +51,7 @@ def to_table(wandb: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) 
     Raises:
         ValueError: a row that is not as long as ``columns``.
     """
-    for index, row in enumerate(rows):
-        if len(row) != len(columns):
-            raise DataError(
-                f"row {index} has {len(row)} cells for the {len(columns)} columns {list(columns)}"
-            )
+    check_is_even(columns, rows)
     value_class = wandb.sdk.data_types.base_types.wb_value.WBValue
     cells = [[c if isinstance(c, value_class) else plain(c) for c in row] for row in rows]
     return wandb.Table(columns=list(columns), data=cells, allow_mixed_types=True)

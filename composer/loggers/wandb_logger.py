@@ -157,7 +157,7 @@ class WandBLogger(LoggerDestination):
             return
         try:
             table = to_table(self._wandb, columns, rows)
-        except (DataError, TypeError, ValueError) as error:
+        except (DataError, TypeError, ValueError, self._wandb.Error) as error:
             log.warning("the table %r is not logged to W&B: %s", name, error)
             return
         self.log_metrics({name: table}, step)
@@ -180,7 +180,7 @@ class WandBLogger(LoggerDestination):
             return
         try:
             drawn = to_images(self._wandb, images, channels_last, masks, mask_class_labels)
-        except (DataError, TypeError, ValueError) as error:
+        except (DataError, TypeError, ValueError, self._wandb.Error) as error:
             log.warning("the images %r are not logged to W&B: %s", name, error)
             return
         if use_table:

@@ -59,7 +59,7 @@ def get_file(
     object_store: ObjectStore | FileSource | None = None,
     overwrite: bool = False,
     progress_bar: bool = True,
-) -> None:
+) -> str:
     """Put a file at a local path, following link files (``<name>.symlink``) on the way.
 
     A local file is not copied: the destination becomes a symbolic link to it. Where there is no
@@ -74,6 +74,9 @@ def get_file(
         overwrite: whether an existing local file may be replaced.
         progress_bar: whether to show how far a download is.
 
+    Returns:
+        Where the file was found in the end: its path, address or name in ``object_store``.
+
     Raises:
         FileNotFoundError: there is no such file.
         FileExistsError: the destination exists and ``overwrite`` is false.
@@ -84,10 +87,11 @@ def get_file(
         raise FileExistsError(f"{target!r} exists and may not be overwritten")
     for _ in range(_MAX_LINKS):
         with _fetching(path, object_store, progress_bar) as (fetch, name):
-            elsewhere = _fetch_through_links(fetch, name, target, overwrite)
-        if elsewhere is None:
-            return
-        path, object_store = elsewhere, None
+            found, is_there = _fetch_through_links(fetch, name, target, overwrite)
+        if is_there:
+            is_address = object_store is None and is_uri(path) and not is_uri(found)
+            return _sibling(path, found) if is_address else found
+        path, object_store = found, None
     raise StorageError(f"the links that lead to {path!r} do not come to an end")
 
 
@@ -236,13 +240,25 @@ def _read_link(fetch: _Fetch, name: str) -> str:
     return target
 
 
-def _fetch_through_links(fetch: _Fetch, name: str, target: str, overwrite: bool) -> str | None:
-    """Fetch a file, following links; where one leads to another place, return that address."""
+def _sibling(uri: str, name: str) -> str:
+    """The address of another name in the bucket of ``uri``."""
+    backend, _, rest = uri.partition("://")
+    return f"{backend}://{rest.partition('/')[0]}/{name}"
+
+
+def _fetch_through_links(
+    fetch: _Fetch, name: str, target: str, overwrite: bool
+) -> tuple[str, bool]:
+    """Fetch a file, following links.
+
+    Returns:
+        Where it was, and true; or the address of the other place a link leads to, and false.
+    """
     followed = [name]
     while len(followed) <= _MAX_LINKS:
         link = _fetch_or_read_link(fetch, followed[-1], target, overwrite)
         if link is None or is_uri(link):
-            return link
+            return (followed[-1], True) if link is None else (link, False)
         followed.append(link)
     raise StorageError(f"the links from {name!r} do not come to an end: {followed}")
 

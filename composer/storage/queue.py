@@ -27,7 +27,7 @@ from composer.env import COMPOSER_UPLOAD_FOLDER, RANK
 from composer.errors import StorageError
 from composer.utils.atomic import write_text
 
-__all__ = ["Entry", "WaitingFiles", "place_for"]
+__all__ = ["Entry", "WaitingFiles", "place_for", "private_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,20 @@ def place_for(destination: str, scope: str, root: StrPath | None = None) -> str:
     Raises:
         StorageError: the default folder belongs to another user.
     """
-    key = json.dumps([destination, scope, RANK.get() or 0])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return private_folder(destination, scope, RANK.get() or 0, root=root)
+
+
+def private_folder(*key: object, root: StrPath | None = None) -> str:
+    """Return the same folder for the same key, also in another process; it need not exist yet.
+
+    Args:
+        key: strings and numbers.
+        root: as in :func:`place_for`.
+
+    Raises:
+        StorageError: the default folder belongs to another user.
+    """
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     given = root if root is not None else COMPOSER_UPLOAD_FOLDER.get()
     return os.path.join(_own_temporary_folder() if given is None else given, digest)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from composer.errors import UploadError
+from composer.errors import ObjectExistsError, UploadError
 from composer.storage.queue import Entry, WaitingFiles
 
 __all__ = ["Schedule", "Upload"]
@@ -54,7 +54,7 @@ class Upload:
     def stays_queued(self) -> bool:
         """Whether it waits on disk for another start: a name that is taken stays taken."""
         error = self.future.exception() if self.future.done() else UploadError()
-        return error is not None and not isinstance(error, FileExistsError)
+        return error is not None and not isinstance(error, ObjectExistsError)
 
     def wait(self, timeout_s: float | None = None) -> str:
         """Wait until it is in the store, and return its address.

@@ -1,8 +1,9 @@
 """Carry one file after another to a store: here, or in a helper process.
 
-A helper process keeps the work of sending (checksums, encryption, Python code of clients) off the
-interpreter that trains. It imports nothing of the user's script and no torch. It is told what to
-do over its standard input, and ends when that closes, so it never outlives its parent.
+A helper process keeps the work of sending large files (checksums, encryption, Python code of
+clients) off the interpreter that trains. It imports nothing of the user's script and no torch. It
+is told what to do over its standard input, and ends when that closes, so it never outlives its
+parent.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from composer.errors import StorageError, StorageTransientError
 from composer.storage.object_store import ObjectStore, Progress
 
 __all__ = ["Carrier", "HelperProcess", "InThisProcess", "serve"]
+
+SMALL_BYTES = 16 * 2**20
+"""Files up to this size are sent without a helper: starting one would be the greater work."""
 
 # Runs in the helper. The path comes first, so that it finds the same package as its parent.
 _PROGRAM = (
@@ -61,13 +65,14 @@ class InThisProcess:
 
 
 class HelperProcess:
-    """Carries files in a process of its own, which is started when it is first needed.
+    """Carries large files in a process of its own, which is started when it is first needed.
 
     Args:
         store: where to; it must be picklable, which all stores of this library are.
     """
 
     def __init__(self, store: ObjectStore) -> None:
+        self._here = InThisProcess(store)
         self._store = pickle.dumps(store)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,6 +83,9 @@ class HelperProcess:
             ObjectStoreTransientError: worth another try; the helper's death as well.
             StorageError: any other failure.
         """
+        if os.path.getsize(path) <= SMALL_BYTES:
+            self._here.upload(name, path, callback)
+            return
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None

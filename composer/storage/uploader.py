@@ -15,14 +15,23 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from composer.errors import ConfigError, StateError, StorageTransientError, UploadError
+from composer.errors import (
+    ConfigError,
+    ObjectExistsError,
+    StateError,
+    StorageTransientError,
+    UploadError,
+)
 from composer.storage.files import shown_progress
 from composer.storage.object_store import ObjectStore, check_name
 from composer.storage.queue import WaitingFiles, place_for
 from composer.storage.schedule import Schedule, Upload
 from composer.storage.transfer import Carrier, HelperProcess, InThisProcess
 
-__all__ = ["RetryPolicy", "Uploader"]
+__all__ = ["IN_THIS_PROCESS", "RetryPolicy", "Uploader"]
+
+IN_THIS_PROCESS = ("file", "memory")
+"""Schemes of stores that another process could not see, or that need no network."""
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +77,8 @@ class Uploader:
         folder: where files wait; see :func:`composer.storage.queue.place_for`.
         num_workers: files uploaded at once.
         retries: what to do about failures that may pass.
-        use_processes: send in helper processes and not in threads; the store must be picklable.
+        use_processes: send large files in helper processes and not in threads; the store must be
+            picklable.
 
     Raises:
         ValueError: an argument that cannot work.
@@ -148,6 +158,7 @@ class Uploader:
 
         Raises:
             UploadError: it has; the message names the files, the reasons and what to do.
+            FileExistsError: the object exists and may not be replaced.
         """
         failed = self._schedule.failed()
         if not failed:
@@ -155,9 +166,9 @@ class Uploader:
         reasons = "; ".join(f"{each.name!r}: {each.future.exception()}" for each in failed[:5])
         kept = sorted({each.waiting.folder for each in failed if each.stays_queued})
         advice = f" They are kept in {kept}, and the run's next start tries again." if kept else ""
-        raise UploadError(
-            f"{len(failed)} upload(s) failed for good: {reasons}.{advice}"
-        ) from failed[0].future.exception()
+        first = failed[0].future.exception()
+        kind = ObjectExistsError if isinstance(first, ObjectExistsError) else UploadError
+        raise kind(f"{len(failed)} upload(s) failed for good: {reasons}.{advice}") from first
 
     def wait(self, timeout_s: float | None = None, progress_bar: bool = False) -> None:
         """Wait until everything that was submitted is in the store.
@@ -168,6 +179,7 @@ class Uploader:
 
         Raises:
             UploadError: an upload failed for good, or not all were done in time.
+            FileExistsError: an object exists and may not be replaced.
         """
         if not self._wait_until_idle(timeout_s, progress_bar):
             raise UploadError(
@@ -284,7 +296,7 @@ class Uploader:
             return False
         if upload.waiting.was_started(upload.entry):
             return size == upload.size
-        raise FileExistsError(
+        raise ObjectExistsError(
             f"{self.store.get_uri(upload.name)!r} exists and may not be overwritten. Allow "
             "overwriting, or use another name."
         )

@@ -25,6 +25,7 @@ from composer.core.logger import Logger
 from composer.core.logger_destination import LoggerDestination
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
+from composer.core.tracer import Tracer
 from composer.core.weight_view import WeightView, set_weight_view
 from composer.devices.device import Device
 from composer.distributed import comm, reproducibility
@@ -49,6 +50,7 @@ from composer.utils.iter_helpers import ensure_tuple
 __all__ = [
     "FitParts",
     "add_checkpoint_saver",
+    "bind_profiler",
     "build_destinations",
     "build_fit_loop",
     "check_autoresume",
@@ -179,6 +181,13 @@ def default_callbacks(
     return [StallMonitor()] if comm.any_rank(is_wanted) and not has_one else []
 
 
+def bind_profiler(state: State, profiler: Tracer | None) -> None:
+    """Let the profiler, if there is one, join the run with what it is made of."""
+    state.profiler = profiler
+    if profiler is not None:
+        profiler.bind_to_state(state)
+
+
 def set_up_ranks(device: Device, timeout_s: float, seed: int | None, deterministic: bool) -> int:
     """Connect the ranks, agree on a seed and use it.
 
@@ -220,18 +229,21 @@ def add_checkpoint_saver(state: State, options: SaveOptions) -> CheckpointSaver 
 def check_autoresume(run_name: str | None, saver: CheckpointSaver | None) -> tuple[str, str, str]:
     """Return the folder, the name of the link to the newest checkpoint, and the name template.
 
+    The newest checkpoint is brought here if it is far away; all ranks call this.
+
     Raises:
         ValueError: ``autoresume`` cannot find a checkpoint again without what is missing.
     """
+    name = run_name or env.COMPOSER_RUN_NAME.get() or env.RUN_NAME.get()
     needed = {
-        "run_name": run_name or env.COMPOSER_RUN_NAME.get() or env.RUN_NAME.get(),
+        "run_name": name,
         "save_folder": saver and saver.folder,
         "save_latest_filename": saver and saver.latest_filename,
     }
-    missing = [name for name, value in needed.items() if not value]
-    if saver is None or not saver.latest_filename or missing:
+    missing = [argument for argument, value in needed.items() if not value]
+    if saver is None or not saver.latest_filename or not name or missing:
         raise ConfigError(f"autoresume=True needs {' and '.join(missing)}")
-    return saver.folder, saver.latest_filename, saver.filename
+    return saver.bring_newest(name), saver.latest_filename, saver.filename
 
 
 def fixed_microbatch_size(data_spec: DataSpec, given: Any) -> int | float | None:

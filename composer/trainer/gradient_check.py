@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
+from composer.core.losses import read_losses
 from composer.devices.device import Device
 from composer.errors import ConfigError
 from composer.models.base import ComposerModel
 from composer.trainer.batch_source import BatchSource
-from composer.trainer.losses import read_losses
 from composer.utils.iter_helpers import map_collection
 
 __all__ = ["GradientCheck", "check_gradients"]

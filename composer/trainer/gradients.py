@@ -14,9 +14,9 @@ import torch
 
 from composer.core.engine import Engine
 from composer.core.event import Event
+from composer.core.losses import read_losses
 from composer.core.state import State
 from composer.distributed.plan import ParallelismPlan
-from composer.trainer.losses import read_losses
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.train_metrics import TrainMetrics
 

@@ -10,6 +10,7 @@ from torch.optim import LBFGS, Optimizer
 
 from composer.core.engine import Engine
 from composer.core.event import Event
+from composer.core.losses import TOTAL_LOSS
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
 from composer.distributed import comm
@@ -17,7 +18,6 @@ from composer.errors import ConfigError
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
 from composer.trainer.gradients import GradientPass
-from composer.trainer.losses import TOTAL_LOSS
 from composer.trainer.precision_policy import PrecisionPolicy
 from composer.trainer.train_metrics import TrainMetrics
 from composer.utils.iter_helpers import map_collection

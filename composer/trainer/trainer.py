@@ -162,7 +162,8 @@ class Trainer:
         deterministic_mode: whether torch must use deterministic operations.
         dist_timeout: seconds after which a rank that does not answer is given up.
         ddp_sync_strategy: when gradients are averaged over ranks.
-        profiler: measures named spans of the run.
+        profiler: records where the time of chosen batches goes; a
+            :class:`~composer.profiler.Profiler`.
         python_log_level: level of the ``composer`` logger, such as ``'INFO'``.
         compile_config: arguments of ``torch.compile`` for the model's forward pass; ``{}`` for its
             defaults, ``None`` not to compile.
@@ -318,12 +319,12 @@ class Trainer:
             parallelism_config=self._plan.config,
         )
         assembly.place_optimizers(self.state)
-        self.state.profiler = profiler
         destinations = assembly.build_destinations(logging_options)
         self.logger = model.logger = Logger(self.state, destinations)
         self.state.callbacks = [
             *destinations, *assembly.default_callbacks(destinations, callbacks), *callbacks
         ]  # fmt: skip
+        assembly.bind_profiler(self.state, profiler)
         self._checkpoint_saver = assembly.add_checkpoint_saver(self.state, save_options)
         self._algorithm_passes = algorithm_passes
         self.engine = Engine(self.state, self.logger, algorithm_passes)
@@ -745,10 +746,10 @@ class Trainer:
             options.path,
             self.state,
             self.logger,
-            options.object_store,
-            progress_bar=options.progress_bar,
+            object_store=options.object_store,
             load_weights_only=options.weights_only,
             strict_model_weights=options.strict_model_weights,
+            progress_bar=options.progress_bar,
             ignore_keys=options.ignore_keys,
             exclude_algorithms=options.exclude_algorithms,
             algorithm_passes=self.engine.algorithm_passes,

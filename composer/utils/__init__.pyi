@@ -19,6 +19,9 @@ from composer.distributed.config import FSDP2Config as FSDP2Config
 from composer.distributed.config import FSDPConfig as FSDPConfig
 from composer.distributed.config import ParallelismConfig as ParallelismConfig
 from composer.distributed.config import TPConfig as TPConfig
+from composer.loggers.remote_uploader_downloader import (
+    maybe_create_remote_uploader_downloader_from_uri as maybe_create_remote_uploader_downloader_from_uri,
+)
 from composer.storage.files import extract_path_from_symlink as extract_path_from_symlink
 from composer.storage.files import get_file as get_file
 from composer.storage.files import list_remote_objects as list_remote_objects

@@ -3,6 +3,9 @@ from composer.core.naming import (
 )
 from composer.core.naming import format_name_with_dist as format_name_with_dist
 from composer.core.naming import format_name_with_dist_and_time as format_name_with_dist_and_time
+from composer.loggers.remote_uploader_downloader import (
+    maybe_create_remote_uploader_downloader_from_uri as maybe_create_remote_uploader_downloader_from_uri,
+)
 from composer.storage.files import extract_path_from_symlink as extract_path_from_symlink
 from composer.storage.files import get_file as get_file
 from composer.storage.files import list_remote_objects as list_remote_objects

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from string import Formatter
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT_NAME_WITH_DIST_TABLE",
     "TIME_COUNTERS",
     "find_later_files",
+    "find_later_names",
     "partial_format",
 ]
 
@@ -118,28 +119,45 @@ def find_later_files(
     values: Mapping[str, Any],
     counters: Mapping[str, int],
 ) -> Iterator[str]:
-    """Find files that a run would only write later than now.
-
-    Such a file comes from another run; after some more training it would be overwritten, or be
-    taken for one of this run.
+    """Yield the paths of files in a folder of which `find_later_names` says so.
 
     Args:
         folder: where to look; one that does not exist holds no file.
         template: file-name template.
         values: fixed placeholders, such as the rank.
+        counters: counters of now.
+    """
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    for name in find_later_names(names, template, values, counters):
+        yield os.path.join(folder, name)
+
+
+def find_later_names(
+    names: Iterable[str],
+    template: str,
+    values: Mapping[str, Any],
+    counters: Mapping[str, int],
+) -> Iterator[str]:
+    """Find names of files that a run would only write later than now.
+
+    Such a file comes from another run; after some more training it would be overwritten, or be
+    taken for one of this run.
+
+    Args:
+        names: the names there are.
+        template: file-name template.
+        values: fixed placeholders, such as the rank.
         counters: counters of now, by names of ``TIME_COUNTERS``.
 
     Yields:
-        Their paths, in alphabetical order.
+        Those of them, in alphabetical order.
     """
-    if not os.path.isdir(folder):
-        return
     pattern = re.compile(_as_pattern(template, values, counters))
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(names):
         match = pattern.fullmatch(name)
         found = {} if match is None else {k: int(v) for k, v in match.groupdict().items()}
         if _is_later(found, counters):
-            yield os.path.join(folder, name)
+            yield name
 
 
 def _as_pattern(template: str, values: Mapping[str, Any], counters: Mapping[str, int]) -> str:

@@ -230,6 +230,7 @@ def test_destinations_that_keep_files_get_checkpoint_and_name(tmp_path: pathlib.
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
+        ("folder", "nowhere://bucket/run"),
         ("filename", "ep{epoch}.tar.zst"),
         ("save_interval", "soon"),
         ("num_checkpoints_to_keep", -2),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from composer.callbacks._device_times import DeviceTimes
 from composer.callbacks.stall_monitor import INSTRUMENTATION, PARTS, StallMonitor, _metrics
 from composer.core.callback import Callback
 from composer.core.data_spec import DataSpec
@@ -231,8 +232,6 @@ class FakeEvent:
 def test_time_waited_for_the_device_is_given_to_what_it_was_busy_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from composer.callbacks._device_times import DeviceTimes
-
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
     monitor, times = StallMonitor("1ba"), DeviceTimes()
     monitor._device, monitor._num_steps = times, 1
@@ -248,8 +247,26 @@ def test_time_waited_for_the_device_is_given_to_what_it_was_busy_with(
     assert shared["forward"] == pytest.approx(10e6)
     assert shared["backward"] == pytest.approx(20e6)
     assert shared["logging"] == pytest.approx(1e6)
+
+
+def test_a_step_is_not_measured_anew_before_the_device_is_through_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
     monkeypatch.setattr(FakeEvent, "is_passed", False)
-    assert monitor._share_out(30_000_000) == spent
+    times = DeviceTimes()
+    times.start()
+    times.mark(0)
+    times.mark(1)
+    times.stop()
+    assert times.read(2) is None
+    times.start()
+    assert not times.is_recording
+    monkeypatch.setattr(FakeEvent, "is_passed", True)
+    assert times.read(2) == [pytest.approx(10e6), 0.0]
+    times.start()
+    assert times.is_recording
+    assert times.read(2) == [pytest.approx(10e6), 0.0]
 
 
 @pytest.mark.parametrize("interval", ["2ep", "often"])

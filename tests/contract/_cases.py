@@ -47,13 +47,16 @@ FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
 SHORT = {"duration": 0.5, "min_seq_length": 2, "max_seq_length": 8, "step_size": 2}
 
 CASES = [
+    Case("AugMix", {"batch": True}),
     Case("Alibi", {"max_sequence_length": 8, "train_sequence_length_scaling": 0.5}, LANGUAGE),
     Case("Alibi", {"max_sequence_length": 16, "train_sequence_length_scaling": 1}, LANGUAGE),
     Case("BlurPool"),
     Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
     Case("ChannelsLast"),
+    Case("ColOut"),
     Case("CutMix"),
     Case("CutMix", {"interpolate_loss": True, "uniform_sampling": True, "alpha": 0.5}),
+    Case("CutOut"),
     Case("EMA", {"half_life": "2ba"}),
     Case("EMA", {"half_life": "2ba"}, LANGUAGE),
     Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
@@ -78,13 +81,16 @@ CASES = [
     Case("LayerFreezing", {"freeze_start": 0.25, "freeze_level": 0.75}, LANGUAGE),
     Case("LowPrecisionGroupNorm", keywords=BF16),
     Case("LowPrecisionLayerNorm", keywords=BF16),
-    Case("LowPrecisionLayerNorm", {"apply_at": "before_load"}, LANGUAGE, BF16),
+    Case("LowPrecisionLayerNorm", workload=LANGUAGE, keywords=BF16),
+    Case("LowPrecisionLayerNorm", {"apply_at": "before_load"}, keywords=BF16),
     Case("MixUp", {"alpha": 1.0}),
     Case("MixUp", {"interpolate_loss": True}),
     Case("NoOpModel"),
     Case("NoOpModel", workload=LANGUAGE),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
+    Case("RandAugment", {"batch": True}),
+    Case("RandAugment", {"batch": True, "mean": [0.5] * 3, "std": [0.2] * 3, "depth": 1}),
     Case("SAM", {"interval": 2}),
     Case("SAM", {}, LANGUAGE),
     Case("SelectiveBackprop", {"start": 0.25}),
@@ -116,9 +122,6 @@ CASES = [
     Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
     Case("WeightStandardization", {"n_last_layers_ignore": 1}),
 ]
-
-# Methods of which a run can have one only, and what the refusal says.
-REFUSED = {frozenset({"EMA", "SWA"}): "both replace the weights used for evaluation"}
 
 
 def first_cases(workload: Workload | None = None) -> list[Case]:

@@ -133,6 +133,20 @@ def test_evaluation_and_prediction_see_their_own_data_and_the_plain_model(case: 
 
 
 @all_cases
+def test_a_copy_of_the_trained_model_computes_the_same(case: Case) -> None:
+    trainer = make_trainer(case, "2ba")
+    trainer.fit()
+    methods = copy.deepcopy(trainer.state.algorithms)
+    assert [repr(method) for method in methods] == [repr(m) for m in trainer.state.algorithms]
+    model = trainer.state.model.eval()
+    again = copy.deepcopy(model)
+    assert not {*again.parameters()} & {*model.parameters()}
+    batch = case.workload.batch()
+    for seen, own in zip(tensors_of(again(batch)), tensors_of(model(batch)), strict=True):
+        torch.testing.assert_close(seen, own)
+
+
+@all_cases
 def test_evaluating_in_between_does_not_change_training(case: Case) -> None:
     plain = make_trainer(case)
     plain.fit()

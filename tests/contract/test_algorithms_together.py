@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import partial
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
-from composer.errors import ConfigError
-from tests.contract._cases import REFUSED, Case, first_cases
-from tests.contract._method_runs import assert_finite, make_trainer
+from composer.errors import ComposerError
+from tests.contract._cases import Case, first_cases
+from tests.contract._method_runs import assert_equal, assert_finite, make_trainer, weights
+from tests.contract._properties import REFUSALS, may_depend_on_order
 from tests.contract._workloads import VISION, WORKLOADS, Workload
 
+Pair = tuple[Case, Case]
+
 workloads = pytest.mark.parametrize("workload", WORKLOADS, ids=str)
-PAIRS = [
-    pair
-    for workload in WORKLOADS
-    for pair in itertools.permutations(first_cases(workload), 2)
-    if frozenset({pair[0].name, pair[1].name}) not in REFUSED
+PAIRS: list[Pair] = [
+    pair for workload in WORKLOADS for pair in itertools.combinations(first_cases(workload), 2)
 ]
+NEIGHBOURS: list[Pair] = [
+    pair for workload in WORKLOADS for pair in itertools.pairwise(first_cases(workload))
+]
+
+
+def combinable(workload: Workload, favour_last: bool) -> list[Case]:
+    """The methods of a workload without one of each two that refuse each other."""
+    others = [sorted(pair) for pair in REFUSALS if "NoOpModel" not in pair]
+    left_out = {"NoOpModel", *(pair[0 if favour_last else -1] for pair in others)}
+    return [case for case in first_cases(workload) if case.name not in left_out]
+
+
+def each_pair(pairs: list[Pair]) -> pytest.MarkDecorator:
+    names = [f"{first.name}+{second.name}" for first, second in pairs]
+    return pytest.mark.parametrize("pair", pairs, ids=names)
+
+
+# One method may have replaced what another looks for, which then says so.
+says_no_effect = pytest.mark.filterwarnings("ignore::composer.utils.warnings.NoEffectWarning")
 
 
 def needs(cases: Iterable[Case]) -> dict[str, Any]:
@@ -48,25 +68,49 @@ def _noted_apply(method: Algorithm, acted: Any, event: Event, state: Any, logger
 
 
 @workloads
-def test_all_methods_train_together(workload: Workload) -> None:
-    # Without the model itself, and one of each two that are refused.
-    left_out = {"NoOpModel", *(sorted(names)[-1] for names in REFUSED)}
-    cases = [case for case in first_cases(workload) if case.name not in left_out]
-    trainer = make_trainer([case.make() for case in cases], "1ep", workload, **needs(cases))
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "reversed"])
+def test_all_methods_train_together(workload: Workload, is_reversed: bool) -> None:
+    """Both runs together hold every pair that does not refuse each other."""
+    cases = combinable(workload, favour_last=is_reversed)
+    methods = [case.make() for case in cases]
+    methods = methods[::-1] if is_reversed else methods
+    trainer = make_trainer(methods, "1ep", workload, **needs(cases))
     trainer.fit()
     assert_finite(trainer)
 
 
-@pytest.mark.parametrize("names", REFUSED, ids=lambda names: "-".join(sorted(names)))
-def test_two_that_cannot_be_combined_are_refused(names: frozenset[str]) -> None:
-    methods = [case.make() for case in first_cases() if case.name in names]
-    with pytest.raises(ConfigError, match=REFUSED[names]):
-        make_trainer(methods)
+def trained(pair: Pair) -> dict[str, Tensor]:
+    trainer = make_trainer([case.make() for case in pair], "3ba", pair[0].workload, **needs(pair))
+    trainer.fit()
+    assert_finite(trainer)
+    return weights(trainer)
+
+
+def check_pair(pair: Pair) -> None:
+    """Two methods train together, as well in the other order; or refuse each other as stated."""
+    refusal = REFUSALS.get(frozenset(case.name for case in pair))
+    if refusal is not None:
+        with pytest.raises(ComposerError, match=refusal.error):
+            trained(pair)
+        return
+    found, other_way = trained(pair), trained(pair[::-1])
+    if not may_depend_on_order(pair[0].make(), pair[1].make()):
+        assert_equal(found, other_way)
+
+
+@says_no_effect
+@each_pair(NEIGHBOURS)
+def test_neighbours_train_together_in_either_order(pair: Pair) -> None:
+    check_pair(pair)
+
+
+@pytest.mark.parametrize("names", REFUSALS, ids=lambda names: "-".join(sorted(names)))
+def test_methods_that_do_not_combine_say_so(names: Set[str]) -> None:
+    check_pair(next(pair for pair in PAIRS if {case.name for case in pair} == names))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
-def test_any_two_methods_train_together(pair: tuple[Case, Case]) -> None:
-    trainer = make_trainer([case.make() for case in pair], "2ba", pair[0].workload, **needs(pair))
-    trainer.fit()
-    assert_finite(trainer)
+@says_no_effect
+@each_pair(PAIRS)
+def test_any_two_methods_train_together_in_either_order(pair: Pair) -> None:
+    check_pair(pair)

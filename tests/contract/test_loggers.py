@@ -25,14 +25,20 @@ from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.logger_destination import LoggerDestination
 from composer.core.state import State
+from composer.loggers.cometml_logger import CometMLLogger
 from composer.loggers.console_logger import ConsoleLogger
 from composer.loggers.file_logger import FileLogger
 from composer.loggers.in_memory_logger import InMemoryLogger
+from composer.loggers.mlflow_logger import MLFlowLogger
 from composer.loggers.progress_bar_logger import ProgressBarLogger
+from composer.loggers.remote_uploader_downloader import RemoteUploaderDownloader
+from composer.loggers.slack_logger import SlackLogger
+from composer.loggers.tensorboard_logger import TensorboardLogger
 from composer.loggers.wandb_logger import WandBLogger
 from composer.models.base import ComposerModel
 from composer.registry import LOGGERS
 from composer.trainer.trainer import Trainer
+from tests.loggers._mlflow import make_store
 
 # The base itself.
 NO_LOGGERS = {"LoggerDestination"}
@@ -52,18 +58,43 @@ class Place:
         return self.stream.getvalue() + "".join(texts)
 
 
+def make_slack_logger(place: Place) -> SlackLogger:
+    """Return a logger whose messages nobody takes."""
+    logger = SlackLogger([".*"], slack_logging_api_key="no", channel_id="C")
+    logger.client.base_url = "http://127.0.0.1:9/"
+    return logger
+
+
 Make = Callable[[Place], LoggerDestination]
 CASES: dict[str, list[Make]] = {
+    "CometMLLogger": [
+        lambda place: CometMLLogger(
+            exp_kwargs={
+                "offline_directory": str(place.folder / "comet"),
+                "display_summary_level": 0,
+                "log_env_details": False,
+                "log_git_metadata": False,
+            }
+        )
+    ],
     "ConsoleLogger": [
         lambda place: ConsoleLogger("2ba", place.stream, log_traces=True),
         lambda place: ConsoleLogger("1ep", place.stream),
     ],
     "FileLogger": [lambda place: FileLogger(f"{place.folder}/log.txt", flush_interval=2)],
     "InMemoryLogger": [lambda place: InMemoryLogger()],
+    "MLFlowLogger": [
+        lambda place: MLFlowLogger(tracking_uri=make_store(place.folder), log_system_metrics=False)
+    ],
     "ProgressBarLogger": [
         lambda place: ProgressBarLogger(place.stream, log_traces=True),
         lambda place: ProgressBarLogger(place.stream),
     ],
+    "RemoteUploaderDownloader": [
+        lambda place: RemoteUploaderDownloader(f"file://{place.folder}/bucket"),
+    ],
+    "SlackLogger": [make_slack_logger],
+    "TensorboardLogger": [lambda place: TensorboardLogger(str(place.folder))],
     "WandBLogger": [
         lambda place: WandBLogger(init_kwargs={"dir": str(place.folder), "mode": "offline"})
     ],
@@ -195,9 +226,20 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+# What clients warn of in their own code, and sockets that they leave to the garbage collector.
+TOLERATED = {
+    "CometMLLogger": ["ignore:Exception ignored in. <socket", "ignore:stat. path should be"],
+    "MLFlowLogger": ["ignore::DeprecationWarning", "ignore:Exception ignored in"],
+}
+
+
 def cases() -> list[Any]:
     return [
-        pytest.param(make, id=f"{name}-{index}")
+        pytest.param(
+            make,
+            id=f"{name}-{index}",
+            marks=[pytest.mark.filterwarnings(each) for each in TOLERATED.get(name, [])],
+        )
         for name, makes in CASES.items()
         for index, make in enumerate(makes)
     ]

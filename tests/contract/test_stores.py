@@ -27,10 +27,10 @@ SERVER: list[S3Server] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[S3Server]:
-    SERVER.append(S3Server())
-    yield SERVER[0]
-    SERVER.pop().stop()
+def server(s3_service: S3Server) -> Iterator[None]:
+    SERVER.append(s3_service)
+    yield
+    SERVER.clear()
 
 
 def s3_store(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:

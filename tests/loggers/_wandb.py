@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import wandb
 
 from composer.tracking.protocol.offline import Batch, LogReader, gather
+from tests.tracking.tracker import Tracker
 
 TRAINED = "loss/train/total"
 
@@ -66,3 +69,39 @@ def by_step(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     steps = [row["_step"] for row in rows]
     assert len(set(steps)) == len(steps), steps
     return dict(zip(steps, rows, strict=True))
+
+
+def set_online(monkeypatch: pytest.MonkeyPatch, tracker: Tracker, home: Path, project: str) -> None:
+    """Let ``wandb`` know a tracker, and nothing of before."""
+    forget_wandb()
+    found = {"WANDB_BASE_URL": tracker.url, "WANDB_API_KEY": tracker.key, "WANDB_PROJECT": project}
+    set_environment(monkeypatch, home, found)
+
+
+def sync(home: Path, tracker: Tracker, run_dir: str | None = None) -> str:
+    """Send what was written to disk, as a user does: a run, or all that were offline."""
+    forget_wandb()
+    paths = [] if run_dir is None else [str(Path(run_dir).parent)]
+    done = subprocess.run(
+        [sys.executable, "-m", "wandb", "sync", "--yes", *paths],
+        env=tracker.environment(home), cwd=home, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stderr
+
+
+def read_runs(project: str) -> list[Any]:
+    """Return the runs of a project, oldest first."""
+    forget_wandb()
+    return list(wandb.Api().runs(f"local/{project}", order="+created_at"))
+
+
+def rows_of(run: Any) -> list[dict[str, Any]]:
+    """Return the rows of a run, without the values that a row does not have."""
+    return [{k: v for k, v in row.items() if v is not None} for row in run.scan_history()]
+
+
+def trained_batches(rows: list[dict[str, Any]]) -> list[int]:
+    """Return the batches whose loss is there."""
+    return [row["time/batch"] for row in rows if TRAINED in row]

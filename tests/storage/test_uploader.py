@@ -12,13 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from composer.errors import ConfigError, StateError, StorageError, UploadError
+from composer.storage import transfer
 from composer.storage.fsspec_store import FsspecObjectStore
 from composer.storage.object_store import ObjectStore, ObjectStoreTransientError
 from composer.storage.uploader import RetryPolicy, Uploader
 from tests.storage._servers import S3Server
+
+pytestmark = pytest.mark.usefixtures("waiting_folder")
 
 QUICK = RetryPolicy(4, first_wait_s=0.05)
 PATIENT_S = 60
@@ -54,6 +58,12 @@ def uploaders() -> Iterator[list[Uploader]]:
         each.close(timeout_s=0)
 
 
+@pytest.fixture
+def all_in_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are sent as large ones are."""
+    monkeypatch.setattr(transfer, "SMALL_BYTES", 0)
+
+
 def text_file(folder: Path, text: str, name: str = "file.txt") -> Path:
     path = folder / name
     path.write_text(text)
@@ -72,6 +82,7 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("all_in_helpers")
 @pytest.mark.parametrize("use_processes", [False, True])
 def test_a_file_arrives(s3: S3Server, tmp_path: Path, use_processes: bool) -> None:
     uploader = Uploader(s3.store(), use_processes=use_processes)
@@ -179,7 +190,7 @@ def test_an_existing_object_is_not_replaced_unasked(
     upload = uploaders[0].submit(text_file(tmp_path, "mine"), "a")
     with pytest.raises(FileExistsError, match="may not be overwritten"):
         upload.wait(PATIENT_S)
-    with pytest.raises(UploadError):
+    with pytest.raises(FileExistsError, match="1 upload"):
         uploaders[0].check()
     assert content(gate, "a", tmp_path) == "theirs"
     # To try that again at the next start would fail for ever.
@@ -251,9 +262,11 @@ def test_what_could_not_be_uploaded_goes_on_at_the_next_start(
 
 KILLED = """
 import sys, time
+from composer.storage import transfer
 from composer.storage.uploader import Uploader
 from composer.storage.uri import store_of
 
+transfer.SMALL_BYTES = 0
 uploader = Uploader(store_of("s3://bucket"), scope="run", use_processes=sys.argv[2] == "True")
 parts = [uploader.submit(sys.argv[1], f"part-{index}") for index in range(6)]
 uploader.submit(sys.argv[1], "manifest", after=parts)
@@ -299,26 +312,27 @@ def test_two_processes_at_once_do_not_touch_each_others_files(
     assert gate.began == ["a"]
 
 
+def helpers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [each for each in children if "composer.storage.transfer" in " ".join(each.cmdline())]
+
+
+@pytest.mark.usefixtures("all_in_helpers")
 def test_a_helper_that_dies_is_replaced(s3: S3Server, tmp_path: Path) -> None:
     uploader = Uploader(s3.store(), use_processes=True, num_workers=1, retries=QUICK)
     uploader.submit(text_file(tmp_path, "x"), "a").wait(PATIENT_S)
     s3.delay_s = 2
     upload = uploader.submit(text_file(tmp_path, "x"), "b", overwrite=True)
     wait_for(lambda: uploader.pending == ["b"])
-    children = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "composer.storage.transfer"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert len(children) == 1
+    (helper,) = helpers()
     time.sleep(0.3)
-    os.kill(int(children[0]), signal.SIGKILL)
+    helper.kill()
     s3.delay_s = 0
     upload.wait(PATIENT_S)
     assert uploader.close() == []
 
 
+@pytest.mark.usefixtures("all_in_helpers")
 def test_an_error_in_a_helper_keeps_its_meaning(s3: S3Server, tmp_path: Path) -> None:
     s3.failures_left, s3.failing_status = 1, "403 Forbidden"
     uploader = Uploader(s3.store(), use_processes=True, retries=RetryPolicy(100, 10))
@@ -337,6 +351,13 @@ def test_progress_is_shown_in_bytes(
     uploader.wait(PATIENT_S, progress_bar=True)
     uploader.close()
     assert "2.00k/2.00k" in capsys.readouterr().err
+
+
+def test_small_files_start_no_helper(s3: S3Server, tmp_path: Path) -> None:
+    uploader = Uploader(s3.store(), use_processes=True)
+    uploader.submit(text_file(tmp_path, "x"), "a").wait(PATIENT_S)
+    assert not helpers()
+    uploader.close()
 
 
 def test_large_files_are_sent_in_parts(s3: S3Server, tmp_path: Path) -> None:

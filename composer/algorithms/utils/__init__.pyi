@@ -1,0 +1,1 @@
+from composer.algorithms.utils.augmentation_primitives import augmentation_sets as augmentation_sets

@@ -1,0 +1,123 @@
+"""What the battery proves of each method: the columns of the table in ``docs/methods/README.md``.
+
+A cell is "yes" where the test of its column runs the method and passes; what deviates is said in
+`LIMITS`, and pairs that refuse each other in `REFUSALS`, each with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from composer.core.algorithm import Algorithm
+
+__all__ = ["LIMITS", "PROPERTIES", "REFUSALS", "Property", "Refusal", "may_depend_on_order"]
+
+
+@dataclass(frozen=True)
+class Property:
+    """A column: its title, what it says, and the test that proves it (module and function)."""
+
+    title: str
+    meaning: str
+    module: str
+    test: str
+
+
+_ALONE, _TOGETHER = "test_algorithms", "test_algorithms_together"
+_RANKS, _FORMS = "test_algorithms_on_ranks", "test_functional_forms"
+
+PROPERTIES = [
+    Property(
+        "fp32, second fit",
+        "trains in full precision, and goes on in a second `fit`",
+        _ALONE,
+        "test_the_loss_stays_finite_over_a_second_fit",
+    ),
+    Property("bf16", "trains with `precision='amp_bf16'`", _ALONE, "test_it_works_in_bfloat16"),
+    Property(
+        "microbatches",
+        "trains where batches are cut into parts",
+        _ALONE,
+        "test_it_works_with_microbatches",
+    ),
+    Property(
+        "compiled",
+        "trains on a model compiled by `torch.compile` (in the full matrix also to native code)",
+        _ALONE,
+        "test_it_works_on_a_compiled_model",
+    ),
+    Property(
+        "exact resume",
+        "a run that was interrupted ends with the weights of one that was not, bit by bit",
+        _ALONE,
+        "test_an_interrupted_run_equals_one_that_was_not",
+    ),
+    Property(
+        "copies",
+        "the method and the model it trained can be copied, and the copy computes the same",
+        _ALONE,
+        "test_a_copy_of_the_trained_model_computes_the_same",
+    ),
+    Property(
+        "evaluation",
+        "evaluation and prediction see their own data and the plain model",
+        _ALONE,
+        "test_evaluation_and_prediction_see_their_own_data_and_the_plain_model",
+    ),
+    Property(
+        "two ranks",
+        "two processes train to the same weights (DDP, gloo)",
+        _RANKS,
+        "test_two_ranks_train_to_the_same_weights",
+    ),
+    Property(
+        "function",
+        "its function does what its class does",
+        _FORMS,
+        "test_the_function_does_what_the_class_does",
+    ),
+]
+
+
+LIMITS: dict[tuple[str, str], str] = {
+    ("NoOpModel", "function"): "none: it replaces the model of a run",
+    ("SAM", "function"): "none: it wraps the optimizer of a run",
+    ("SWA", "function"): "none: it averages over a run",
+    ("LowPrecisionGroupNorm", "fp32, second fit"): "no effect in fp32, and says so; tried in bf16",
+    ("LowPrecisionLayerNorm", "fp32, second fit"): "no effect in fp32, and says so; tried in bf16",
+}
+"""(method, title of the property) -> what holds instead of a plain yes."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why two methods do not combine, and a piece of the error that says so."""
+
+    reason: str
+    error: str
+
+
+_NO_SCORES = Refusal(
+    "the one parameter of NoOpModel gives no scores that targets could be compared with",
+    "cannot tell the kind of targets",
+)
+REFUSALS: dict[Set[str], Refusal] = {
+    frozenset({"NoOpModel", name}): _NO_SCORES for name in ("CutMix", "LabelSmoothing", "MixUp")
+} | {
+    frozenset({"EMA", "SWA"}): Refusal(
+        "a run has one set of weights to evaluate with",
+        "both replace the weights used for evaluation",
+    )
+}
+
+
+def may_depend_on_order(first: Algorithm, second: Algorithm) -> bool:
+    """Whether two methods may give other results in the other order.
+
+    They may where they act on the same event and change the same thing: then the first one's work
+    is what the second one finds.
+    """
+    return bool(set(first.events) & set(second.events)) and bool(
+        set(first.writes) & set(second.writes)
+    )

@@ -1,0 +1,93 @@
+import importlib.util
+import inspect
+from types import ModuleType
+
+import pytest
+
+from composer.registry import ALGORITHMS
+from tests.contract import _properties
+from tests.contract._cases import first_cases
+from tests.house.source import REPOSITORY
+
+LEGACY = ("Factorize", "GyroDropout", "LayerFreezing", "SelectiveBackprop", "SqueezeExcite")
+
+
+@pytest.fixture(scope="module")
+def cards() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "method_cards", REPOSITORY / "tools" / "method_cards.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_committed_pages_are_current(cards: ModuleType) -> None:
+    folder = REPOSITORY / "docs" / "methods"
+    committed = {path.name: path.read_text("utf-8") for path in folder.glob("*.md")}
+    stale = [name for name, text in cards.all_pages().items() if committed.get(name) != text]
+    assert not stale, "run python tools/method_cards.py"
+    assert committed.keys() == cards.all_pages().keys()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.names())
+def test_every_card_has_all_parts(cards: ModuleType, name: str) -> None:
+    text = cards.card(name, ())
+    assert "## Paper" in text or "## Source" in text
+    for heading in ("Idea", "When it helps", "When it hurts", "Suggested values", "Measured"):
+        assert f"## {heading}\n\n" in text
+    assert "``" not in text
+
+
+@pytest.mark.parametrize("name", [name for name in LEGACY if name in ALGORITHMS])
+def test_methods_without_an_independent_gain_say_so(cards: ModuleType, name: str) -> None:
+    assert "no independent" in cards.card(name, ()).lower()
+
+
+def test_every_column_is_a_test_that_runs_every_method() -> None:
+    names = {case.name for case in first_cases()}
+    for each in _properties.PROPERTIES:
+        module = importlib.import_module(f"tests.contract.{each.module}")
+        marks = getattr(module, each.test).pytestmark
+        cases = next(mark.args[1] for mark in marks if mark.name == "parametrize")
+        assert {case.name for case in cases} == names
+
+
+def test_every_limit_is_of_a_column() -> None:
+    titles = {each.title for each in _properties.PROPERTIES}
+    assert {title for _, title in _properties.LIMITS} <= titles
+
+
+def test_a_measured_row_stands_in_its_card(cards: ModuleType) -> None:
+    row = {"workload": "digits", "difference": "+1.0", "interval": "+0.5 .. +1.5"}
+    text = cards.card("MixUp", [row])
+    assert "| workload | difference | 95 % interval |" in text
+    assert "| digits | +1.0 | +0.5 .. +1.5 |" in text
+
+
+def test_a_card_is_read_from_the_text_of_its_module(cards: ModuleType) -> None:
+    text = inspect.cleandoc(
+        """Name: what it does.
+
+        Paper: Somebody, 2020, arXiv:2001.00001.
+
+        Idea: use ``x`` as :func:`f` does.
+
+        When it helps: here. When it hurts: there.
+
+        Suggested values: one.
+
+        Two.
+        """
+    )
+    title, parts = cards.read_card(text)
+    assert title == "Name: what it does"
+    assert dict(parts) == {
+        "Paper": "Somebody, 2020, [arXiv:2001.00001](https://arxiv.org/abs/2001.00001).",
+        "Idea": "Use `x` as `f` does.",
+        "When it helps": "Here.",
+        "When it hurts": "There.",
+        "Suggested values": "One.\n\nTwo.",
+    }
