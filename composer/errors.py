@@ -26,6 +26,8 @@
     |   `-- UploadError                       a background upload failed for good
     `-- TrackingError (RuntimeError)          the tracking server or its store refused something
 
+`Preempted` is no error and stands outside the tree: it ends the program.
+
 Each class also derives from the built-in exception people already catch in that place. A message
 says what was given (as ``repr``), what is allowed, and what to do next; `did_you_mean` and
 `unknown_name` write the sentence about near names, so that it reads the same everywhere.
@@ -35,6 +37,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "PREEMPTED_EXIT_CODE",
     "ArgumentTypeError",
     "BatchSplitError",
     "CheckpointError",
@@ -49,6 +52,7 @@ __all__ = [
     "MissingDependencyError",
     "ObjectExistsError",
     "ObjectNotFoundError",
+    "Preempted",
     "StateError",
     "StorageError",
     "StorageTransientError",
@@ -63,6 +67,14 @@ __all__ = [
     "did_you_mean",
     "unknown_name",
 ]
+
+
+PREEMPTED_EXIT_CODE: int = 75
+"""How a program ends that was asked to make room and has saved: run it again and it goes on.
+
+What sysexits.h calls EX_TEMPFAIL. It is neither 1, which any error ends with, nor above 128, which
+says that a signal ended the program before it could save.
+"""
 
 
 class ComposerError(Exception):
@@ -163,6 +175,16 @@ class UploadError(StorageError):
 
 class TrackingError(ComposerError, RuntimeError):
     """The tracking server or its store refused something."""
+
+
+class Preempted(SystemExit):
+    """Training was asked to make room: it has saved, and the program ends with its own exit code.
+
+    No error, and not caught by ``except Exception``; see `PREEMPTED_EXIT_CODE`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(PREEMPTED_EXIT_CODE)
 
 
 def did_you_mean(name: object, known: Iterable[str], max_listed: int = 12) -> str:

@@ -82,8 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the program by default.
 
     Returns:
-        0 if all processes succeeded; the exit code of the first that failed; 128 + the signal's
-        number if one ended the launcher; 2 if nothing was started.
+        0 if all processes succeeded; the exit code of the first that failed; 75 if they were asked
+        to make room and have saved, so that the same command goes on later; 128 + the signal's
+        number if one ended the launcher otherwise; 2 if nothing was started.
     """
     parser = make_parser()
     arguments = parser.parse_args(argv)
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_jobs(
             jobs,
             grace_s=arguments.grace_period,
+            save_s=arguments.save_period,
             verbose=arguments.verbose,
             # A shell does not pass signals on, so a command's children are told directly; a
             # Python script may still need its data loading processes to save its work.
@@ -124,7 +126,11 @@ def make_parser() -> argparse.ArgumentParser:
     mode.add_argument("-c", "--command_mode", action="store_true",
                       help="SCRIPT is a command, not started with Python")  # fmt: skip
     add("--grace_period", type=float, default=30.0, metavar="S",
-        help="seconds between asking processes to end and killing them [30]")  # fmt: skip
+        help="after one has failed: seconds between asking the others to end and killing them "
+        "[30]")  # fmt: skip
+    add("--save_period", type=float, default=600.0, metavar="S",
+        help="after a signal: seconds that processes get to save and end [600]; a second signal "
+        "kills them at once")  # fmt: skip
     _add_multi_node(parser)
     add("script", metavar="SCRIPT", help="what to start")
     add("script_args", metavar="...", nargs=argparse.REMAINDER, help="its arguments")

@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from composer.env import FAILURE_FILE
-from composer.errors import LaunchError
+from composer.errors import PREEMPTED_EXIT_CODE, LaunchError
 
 __all__ = ["Job", "run_jobs"]
 
@@ -77,19 +77,26 @@ class _Worker:
 
 
 def run_jobs(
-    jobs: Sequence[Job], *, grace_s: float, verbose: bool = False, signal_children: bool = False
+    jobs: Sequence[Job],
+    *,
+    grace_s: float,
+    save_s: float,
+    verbose: bool = False,
+    signal_children: bool = False,
 ) -> int:
     """Run processes together until all have ended, or one has failed.
 
     Args:
         jobs: what to start.
-        grace_s: seconds between asking processes to end and killing them.
+        grace_s: seconds between asking processes to end, after one has failed, and killing them.
+        save_s: the same where nothing has failed and they may have to save: after a signal to the
+            launcher, or when one of them has ended because it was asked to make room.
         verbose: report starts and ends.
         signal_children: ask what the processes have started as well, not only them.
 
     Returns:
-        0; the exit code of the first that failed; or 128 + the number of the signal that ended
-        the launcher.
+        0; the exit code of the first that failed; `PREEMPTED_EXIT_CODE` if they were asked to make
+        room and have saved; or 128 + the number of the signal that ended the launcher.
 
     Raises:
         LaunchError: a process could not be started; those already running are stopped.
@@ -97,7 +104,7 @@ def run_jobs(
     if os.name != "posix":
         raise LaunchError("the launcher needs Linux or macOS.")
     with _SignalInbox() as inbox, tempfile.TemporaryDirectory(prefix="composer-") as folder:
-        crew = _Crew(inbox, grace_s, verbose, signal_children)
+        crew = _Crew(inbox, grace_s, save_s, verbose, signal_children)
         try:
             crew.start(jobs, Path(folder))
             return crew.watch()
@@ -109,15 +116,22 @@ class _Crew:
     """Processes that live and die together."""
 
     def __init__(
-        self, inbox: "_SignalInbox", grace_s: float, verbose: bool, signal_children: bool
+        self,
+        inbox: "_SignalInbox",
+        grace_s: float,
+        save_s: float,
+        verbose: bool,
+        signal_children: bool,
     ) -> None:
         self._inbox = inbox
         self._grace_s = grace_s
+        self._save_s = save_s
         self._verbose = verbose
         self._signal_children = signal_children
         self._stopping = False
         self._running: list[_Worker] = []
         self._failed: list[_Worker] = []
+        self._preempted: list[_Worker] = []
 
     def start(self, jobs: Sequence[Job], folder: Path) -> None:
         """Start all jobs."""
@@ -130,12 +144,12 @@ class _Crew:
 
     def watch(self) -> int:
         """Wait for the end, whichever it is; returns the exit code."""
-        while self._running and not self._failed:
-            received = self._collect(None)
+        while self._running and not self._failed and self._seconds_to_save != 0:
+            received = self._collect(self._seconds_to_save)
             if received:
                 return self._end_by(received)
         if not self._failed:
-            return 0
+            return PREEMPTED_EXIT_CODE if self._preempted else 0
         deadline = time.monotonic() + _SETTLE_S
         while self._running and time.monotonic() < deadline:
             received = self._collect(deadline - time.monotonic())
@@ -143,8 +157,16 @@ class _Crew:
                 return self._end_by(received)
         failed = sorted(self._failed, key=lambda worker: worker.failed_ns)
         self._report(failed)
-        self._stop(signal.SIGTERM)
+        self._stop(signal.SIGTERM, self._grace_s)
         return failed[0].exit_code or 1
+
+    @property
+    def _seconds_to_save(self) -> float | None:
+        """What is left to the others once one has saved and made room; ``None`` before."""
+        if not self._preempted:
+            return None
+        first = min(worker.ended_ns for worker in self._preempted)
+        return max(0.0, self._save_s - (time.monotonic_ns() - first) / 1e9)
 
     def kill(self) -> None:
         """End at once, with all they have started, the processes that still run."""
@@ -157,33 +179,45 @@ class _Crew:
     def _end_by(self, received: int) -> int:
         name = signal.Signals(received).name
         _print(f"composer: {name} received, ending {len(self._running)} processes")
-        self._stop(signal.SIGINT if received == signal.SIGINT else signal.SIGTERM)
-        return 128 + received
+        how = signal.SIGINT if received == signal.SIGINT else signal.SIGTERM
+        self._stop(how, self._save_s)
+        has_saved = bool(self._preempted) and not self._failed and not self._running
+        return PREEMPTED_EXIT_CODE if has_saved else 128 + received
 
-    def _stop(self, how: signal.Signals) -> None:
+    def _stop(self, how: signal.Signals, patience_s: float) -> None:
         """Ask the processes that still run to end, and wait; a second signal ends the waiting."""
         self._stopping = True
-        for worker in self._running:
-            if self._signal_children:
-                _signal_group(worker, how)
-            else:
-                worker.process.send_signal(how)
-        deadline = time.monotonic() + self._grace_s
+        self._pass_on(how)
+        deadline = time.monotonic() + patience_s
         while self._running and (left := deadline - time.monotonic()) > 0:
             if self._collect(left):
                 break
         for worker in self._running:
             _print(f"composer: rank {worker.job.rank} did not end, killing it")
 
+    def _pass_on(self, signal_number: int) -> None:
+        for worker in self._running:
+            if self._signal_children:
+                _signal_group(worker, signal.Signals(signal_number))
+            else:
+                worker.process.send_signal(signal_number)
+
     def _collect(self, timeout_s: float | None) -> int:
         """Wait for news and note who has ended; returns a signal that asks us to end, or 0."""
         received = self._inbox.wait(timeout_s)
+        if received == signal.SIGUSR1:
+            # A warning that the end is near: they save and end by themselves.
+            _print("composer: SIGUSR1 received, passing it on")
+            self._pass_on(received)
+            received = 0
         for worker in list(self._running):
             if worker.process.poll() is not None:
                 self._running.remove(worker)
                 worker.ended_ns = time.monotonic_ns()
                 self._say(f"rank {worker.job.rank}: ended with exit code {worker.exit_code}")
-                if worker.exit_code:
+                if worker.exit_code == PREEMPTED_EXIT_CODE:
+                    self._preempted.append(worker)
+                elif worker.exit_code:
                     self._failed.append(worker)
                 if worker.exit_code or self._stopping:
                     # What it started and left behind. Not later: its number may be given anew.
@@ -279,6 +313,7 @@ class _SignalInbox:
     """
 
     _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    _WAITED_FOR = (*_ENDING, signal.SIGUSR1)
     _POLL_S = 0.1
 
     def __init__(self) -> None:
@@ -293,7 +328,7 @@ class _SignalInbox:
             self._old_descriptor = signal.set_wakeup_fd(
                 self._writer.fileno(), warn_on_full_buffer=False
             )
-            for number in (*self._ENDING, signal.SIGCHLD):
+            for number in (*self._WAITED_FOR, signal.SIGCHLD):
                 # Someone who started us with a signal ignored (nohup) means it.
                 if number == signal.SIGCHLD or signal.getsignal(number) is not signal.SIG_IGN:
                     self._old_handlers[number] = signal.signal(number, _do_nothing)
@@ -313,12 +348,13 @@ class _SignalInbox:
         self._writer.close()
 
     def wait(self, timeout_s: float | None) -> int:
-        """Wait for any signal; returns the first that asks to end, else 0."""
+        """Wait for any signal; returns one that asks to end, else SIGUSR1 if it came, else 0."""
         if not self._old_handlers:
             timeout_s = self._POLL_S if timeout_s is None else min(timeout_s, self._POLL_S)
         ready, _, _ = select.select([self._reader], [], [], timeout_s)
         received = self._reader.recv(4096) if ready else b""
-        return next((number for number in received if number in self._ENDING), 0)
+        known = sorted(set(received) & set(self._WAITED_FOR), key=lambda n: n == signal.SIGUSR1)
+        return known[0] if known else 0
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

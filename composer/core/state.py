@@ -125,6 +125,9 @@ class State(Serializable):
         )
         self._dataloader: Iterable[Any] | None = None
         self._dataloader_label: str | None = None
+        # What no counter tells of how far the run is: the calls of fit it has begun, and the
+        # evaluators that were running when it was stopped.
+        self.progress: dict[str, Any] = {}
         self._dataloader_len: int | None = None
         self.set_dataloader(dataloader, dataloader_label, dataloader_len)
 

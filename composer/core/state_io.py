@@ -54,8 +54,8 @@ def state_to_dict(state: State) -> dict[str, Any]:
     Returns:
         ``model``, ``optimizers``, ``schedulers``, ``algorithms``, ``callbacks``, ``scaler`` (if
         there is one), ``timestamp``, ``rank_zero_seed``, ``run_name``, ``dataset_state``,
-        ``train_metrics`` and ``eval_metrics`` (with ``state.save_metrics``), ``integrations`` and
-        ``metadata``.
+        ``progress``, ``train_metrics`` and ``eval_metrics`` (with ``state.save_metrics``),
+        ``integrations`` and ``metadata``.
     """
     saved: dict[str, Any] = {
         "model": state.get_model_state_dict(),
@@ -67,6 +67,7 @@ def state_to_dict(state: State) -> dict[str, Any]:
         "rank_zero_seed": state.rank_zero_seed,
         "run_name": state.run_name,
         "dataset_state": dataset_state_to_dict(state),
+        "progress": state.progress,
         "integrations": integrations_to_dict(state.model),
         "metadata": metadata_to_dict(state),
     }
@@ -257,6 +258,8 @@ def _load_counters(state: State, state_dict: Mapping[str, Any]) -> None:
         state.rank_zero_seed = state_dict["rank_zero_seed"]
     if "dataset_state" in state_dict:
         load_dataset_state(state, dict(state_dict["dataset_state"] or {}))
+    if "progress" in state_dict:
+        state.progress = dict(state_dict["progress"])
     found = state_dict.get("metadata", {}).get("device_train_microbatch_size")
     if state.auto_microbatching and found is not None:
         state.device_train_microbatch_size = found

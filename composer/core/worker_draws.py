@@ -6,7 +6,9 @@ worker has read before, and an epoch can be gone on with only by reading that ag
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -45,6 +47,9 @@ class DrawsWatch:
 
     def begin(self, worker_id: int) -> None:
         """Begin to watch, in a worker whose generators are seeded."""
+        # A scheduler may signal every process there is; the one that trains still needs this one,
+        # and ends it in time.
+        signal.signal(signal.SIGTERM, _ignore_once)
         if self._worker_init_fn is not None:
             self._worker_init_fn(worker_id)
         info = get_worker_info()
@@ -65,3 +70,8 @@ class DrawsWatch:
             return
         if fingerprint(info.dataset) != self._before:
             self._seen.fill_(True)
+
+
+def _ignore_once(number: int, frame: FrameType | None) -> None:
+    del frame
+    signal.signal(number, signal.SIG_DFL)

@@ -10,7 +10,6 @@ to be done with it. The second appears last and goes first.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -26,6 +25,7 @@ from typing import Any
 from composer.env import COMPOSER_UPLOAD_FOLDER, RANK
 from composer.errors import StorageError
 from composer.utils.atomic import write_text
+from composer.utils.file_lock import hold_file
 
 __all__ = ["Entry", "WaitingFiles", "place_for", "private_folder"]
 
@@ -85,6 +85,8 @@ def private_folder(*key: object, root: StrPath | None = None) -> str:
 
 
 def _own_temporary_folder() -> str:
+    if not hasattr(os, "getuid"):  # On Windows each user has a temporary folder of their own.
+        return os.path.join(tempfile.gettempdir(), "composer-uploads")
     # Others can guess the name: what lies there must not be theirs, nor readable for them.
     folder = os.path.join(tempfile.gettempdir(), f"composer-uploads-{os.getuid()}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -112,7 +114,7 @@ class WaitingFiles:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self._lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold_file(self._lock)
         except BaseException:
             os.close(self._lock)
             raise

@@ -195,6 +195,7 @@ class LoadOptions:
     exclude_algorithms: list[str] | None
     trust: bool
     verify: bool = True
+    is_own: bool = False
 
     @classmethod
     def to_resume(cls, path: str, given: Self) -> Self:
@@ -210,6 +211,7 @@ class LoadOptions:
             trust=given.trust,
             # Found by reading all of it.
             verify=False,
+            is_own=True,
         )
 
 

@@ -308,7 +308,7 @@ def build_fit_loop(
     state, engine, logger = parts.state, parts.engine, parts.logger
     precision = PrecisionPolicy(state.precision, parts.device.torch_device.type, state.scaler)
     metrics = TrainMetrics(state, logger, engine.listens)
-    counts = BatchCounts()
+    counts = BatchCounts(lambda: interruption.wishes)
     microbatcher = Microbatcher(
         state.device_train_microbatch_size,
         state.auto_microbatching,
@@ -341,6 +341,12 @@ def build_fit_loop(
         counts=counts,
         schedules=schedules,
         metrics=metrics,
-        evaluation=EvalLoop(state=state, engine=engine, logger=logger, precision=precision),
+        evaluation=EvalLoop(
+            state=state,
+            engine=engine,
+            logger=logger,
+            precision=precision,
+            interruption=interruption,
+        ),
         interruption=interruption,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Callable, Sequence
 
 from composer.distributed import comm
 from composer.errors import DataError
@@ -20,9 +21,14 @@ class BatchCounts:
     """Counts one batch after the other.
 
     Wall-clock time is rank 0's, so that timestamps agree on all ranks.
+
+    Args:
+        own_wishes: whether this rank was asked to stop, as numbers that travel with the counts; see
+            :attr:`composer.trainer.preemption.Interruption.wishes`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_wishes: Callable[[], tuple[int, int]]) -> None:
+        self._own_wishes = own_wishes
         self._is_distributed = comm.get_world_size() > 1
         self._is_timekeeper = comm.get_global_rank() == 0
         self._last = time.perf_counter()
@@ -30,6 +36,7 @@ class BatchCounts:
         self._tokens: int | float = 0
         self._weight = 0.0
         self._seconds = 0.0
+        self._wishes: Sequence[int | float] = (0, 0)
         self._reduction: comm.PendingNumbers | None = None
 
     def restart_clock(self) -> None:
@@ -46,7 +53,8 @@ class BatchCounts:
         """
         if self._is_distributed:
             seconds = self._elapsed() if self._is_timekeeper else 0.0
-            self._reduction = comm.start_reduce([samples, tokens, weight, seconds])
+            numbers = [samples, tokens, weight, seconds, *self._own_wishes()]
+            self._reduction = comm.start_reduce(numbers)
         else:
             self._samples, self._tokens, self._weight = samples, tokens, weight
 
@@ -54,7 +62,7 @@ class BatchCounts:
         """Return the batch's weight, averaged over ranks."""
         if self._reduction is not None:
             total = self._reduction.wait()
-            self._samples, self._tokens, weight, self._seconds = total
+            self._samples, self._tokens, weight, self._seconds, *self._wishes = total
             self._weight = weight / comm.get_world_size()
             self._reduction = None
         return self._weight
@@ -74,6 +82,10 @@ class BatchCounts:
                 "number; mend get_num_samples_in_batch of the DataSpec"
             )
         return samples, int(self._tokens), datetime.timedelta(seconds=seconds)
+
+    def wishes(self) -> Sequence[int | float]:
+        """Return what ranks were asked before the batch that was finished last, added up."""
+        return self._wishes if self._is_distributed else self._own_wishes()
 
     def _elapsed(self) -> float:
         now = time.perf_counter()

@@ -22,6 +22,7 @@ from composer.devices.device_cpu import DeviceCPU
 from composer.distributed.reproducibility import get_own_rng_state, load_own_rng_state
 from composer.trainer.batch_source import BatchSource
 from composer.trainer.precision_policy import PrecisionPolicy
+from composer.trainer.preemption import EvalBoundaries, Interruption
 from composer.trainer.train_metrics import compute
 from composer.utils.model_helpers import model_eval_mode
 
@@ -39,28 +40,63 @@ class EvalLoop:
         engine: runs the events.
         logger: where metrics go.
         precision: autocast.
+        interruption: says whether to stop between batches; ``None`` for not at all.
     """
 
     def __init__(
-        self, *, state: State, engine: Engine, logger: Logger, precision: PrecisionPolicy
+        self,
+        *,
+        state: State,
+        engine: Engine,
+        logger: Logger,
+        precision: PrecisionPolicy,
+        interruption: Interruption | None = None,
     ) -> None:
         self._state = state
         self._engine = engine
         self._logger = logger
         self._precision = precision
+        self._interruption = interruption
 
     def run_due(self, evaluators: Sequence[Evaluator], event: Event) -> bool:
         """Run the evaluators that are due on ``event``, and say whether there were any."""
         due = [e for e in evaluators if e.eval_interval and e.eval_interval(self._state, event)]
         if not due:
             return False
-        self._engine.run_event(Event.EVAL_BEFORE_ALL)
-        self.run(due)
-        self._engine.run_event(Event.EVAL_AFTER_ALL)
+        self._run_during_training(due, event)
         return True
 
-    def run(self, evaluators: Sequence[Evaluator]) -> None:
-        """Run evaluators, due or not."""
+    def resume(self) -> Event | None:
+        """Run again what was being run when the checkpoint was written.
+
+        Returns:
+            The event it was due on; ``None`` if nothing was being run, or if it is due again.
+        """
+        note: dict[str, Any] | None = self._state.progress.pop("evaluating", None)
+        if note is None or note["event"] == Event.FIT_END.value:
+            return None
+        event = Event(note["event"])
+        due = [e for e in self._state.evaluators if e.label in note["labels"]]
+        if due:
+            self._run_during_training(due, event)
+        return event
+
+    def _run_during_training(self, due: Sequence[Evaluator], event: Event) -> None:
+        # What a checkpoint that is written in between says: these are to be run again.
+        labels = [str(evaluator.label) for evaluator in due]
+        self._state.progress["evaluating"] = {"event": event.value, "labels": labels}
+        self._engine.run_event(Event.EVAL_BEFORE_ALL)
+        self.run(due, labels)
+        del self._state.progress["evaluating"]
+        self._engine.run_event(Event.EVAL_AFTER_ALL)
+
+    def run(self, evaluators: Sequence[Evaluator], labels: list[str] | None = None) -> None:
+        """Run evaluators, due or not.
+
+        Args:
+            evaluators: which.
+            labels: their labels; each is removed when its evaluator has come to its end.
+        """
         state = self._state
         loader, label, length = state.dataloader, state.dataloader_label, state.dataloader_len
         kept = state.batch, state.outputs, state.loss
@@ -71,6 +107,8 @@ class EvalLoop:
             with model_eval_mode(state.model), torch.no_grad(), evaluation_weights(state):
                 for evaluator in evaluators:
                     self._run_one(evaluator)
+                    if labels:
+                        labels.pop(0)
         finally:
             load_own_rng_state(random_state)
             state.batch, state.outputs, state.loss = kept
@@ -97,7 +135,8 @@ class EvalLoop:
         padding = _Padding(data_spec, int(state.timestamp.batch))
         length = state.dataloader_len
         batches = islice(iter(data_spec.dataloader), None if length is None else int(length))
-        for loaded in batches:
+        boundaries = EvalBoundaries(self._interruption, None if length is None else int(length))
+        for loaded in boundaries.between(batches):
             transform = data_spec.batch_transforms
             state.batch = batch = loaded if transform is None else transform(loaded)
             samples = data_spec.get_num_samples_in_batch(batch)

@@ -79,7 +79,11 @@ class FitLoop:
         state = self._state
         self._run_event(Event.FIT_START)
         self._position.prepare(state)
+        self._finish_evaluation()
         self._counts.restart_clock()
+        if state.is_training_done and self._stands_at_epoch_end():
+            # The run was interrupted after its last batch.
+            self._end_epoch()
         while not state.is_training_done:
             timestamp = state.timestamp
             if timestamp.epoch_in_iteration == 0 and timestamp.batch_in_epoch == 0:
@@ -97,6 +101,10 @@ class FitLoop:
                 )
                 break
         self._finish()
+
+    def _stands_at_epoch_end(self) -> bool:
+        num_done = self._state.timestamp.batch_in_epoch.value
+        return num_done > 0 and num_done == _common_length(self._position.epoch_length(self._state))
 
     def _run_epoch(self) -> int:
         """Train to the end of the epoch or of the run, and return the number of its batches."""
@@ -139,7 +147,7 @@ class FitLoop:
         logger.flush(wait=False)
         self._evaluate(Event.BATCH_END)
         run_event(Event.BATCH_CHECKPOINT)
-        self._interruption.check()
+        self._interruption.check(self._counts.wishes())
 
     def _end_epoch(self) -> None:
         state = self._state
@@ -166,6 +174,14 @@ class FitLoop:
         evaluators = self._state.evaluators
         if evaluators and self._evaluation.run_due(evaluators, event):
             self._counts.restart_clock()
+
+    def _finish_evaluation(self) -> None:
+        """Evaluate what was being evaluated when the run was stopped."""
+        event = self._evaluation.resume()
+        if event is Event.BATCH_END:
+            self._run_event(Event.BATCH_CHECKPOINT)
+        elif event is Event.EPOCH_END:
+            self._run_event(Event.EPOCH_CHECKPOINT)
 
     def _log_time(self, has_tokens: bool) -> None:
         now = self._state.timestamp

@@ -57,10 +57,11 @@ from composer.trainer.data_position import DataloaderPosition
 from composer.trainer.dry_run import DryRunReport, dry_run, everything_put_back
 from composer.trainer.eval_loop import EvalLoop
 from composer.trainer.explain import Composition
+from composer.trainer.fit_ledger import FitCall, FitLedger
 from composer.trainer.gradient_check import GradientCheck, check_gradients
 from composer.trainer.precision_policy import PrecisionPolicy, convert_to_float8, make_scaler
 from composer.trainer.predict_loop import PredictLoop
-from composer.trainer.preemption import Interruption
+from composer.trainer.preemption import Interruption, saved_when_stopped
 from composer.trainer.resume import find_latest
 from composer.trainer.run_name import make_run_name
 from composer.trainer.schedule import (
@@ -392,15 +393,20 @@ class Trainer:
     ) -> None:
         """Train. Call it again to go on; each argument given replaces the constructor's.
 
-        The first Ctrl-C stops at the end of the batch: loggers are flushed and the state can be
-        saved or trained on. The second stops at once.
+        The first Ctrl-C stops at the end of the batch, or of the evaluation batch: a checkpoint is
+        saved where there is a ``save_folder``, loggers are flushed, and ``fit`` may be called again
+        to go on. The second stops at once. SIGTERM and SIGUSR1 do the same and end the program with
+        the exit code 75, upon which a scheduler may run it again. With several ranks all stop
+        together, whichever of them got the signal.
 
         Args:
             train_dataloader: what to train on.
             train_dataloader_label: its name in metrics.
             train_subset_num_batches: batches per epoch; -1 for all.
             spin_dataloaders: as in the constructor.
-            duration: how much longer to train; without it, until ``max_duration``.
+            duration: how much longer to train; without it, until ``max_duration``. Where
+                ``autoresume`` goes on with this call, or finds that it had come to its end, this
+                counts from where the call began before.
             reset_time: whether to count from zero.
             schedulers: learning rate schedules.
             scale_schedule_ratio: stretches ``duration`` and the schedules given here.
@@ -413,7 +419,8 @@ class Trainer:
 
         Raises:
             ValueError: no data, no duration, or nothing left to train.
-            KeyboardInterrupt: after Ctrl-C, with everything logged so far flushed.
+            KeyboardInterrupt: after Ctrl-C.
+            SystemExit: after SIGTERM or SIGUSR1.
         """
         state = self.state
         if self.engine.is_closed:
@@ -425,11 +432,12 @@ class Trainer:
         eval_options.require_dataloader_if_used()
         check_scale_schedule_ratio(scale_schedule_ratio, schedulers)
         more = None if duration is None else check_duration(duration, "duration")
+        call = self._ledger.next_call()
         chosen_precision = self._choose_precision(precision or self.state.precision)
 
         self._microbatch_size = device_train_microbatch_size or self._microbatch_size
         data_spec = self._replace_train_data(
-            train_dataloader, train_dataloader_label, train_subset_num_batches
+            train_dataloader, train_dataloader_label, train_subset_num_batches, call
         )
         if device_train_microbatch_size is not None:
             self._set_microbatch_size(data_spec)
@@ -437,15 +445,19 @@ class Trainer:
             self._set_precision(chosen_precision)
         if spin_dataloaders is not None:
             self._position.spin_dataloaders = spin_dataloaders
-        if reset_time:
+        if reset_time and not call.was_begun:
             state.timestamp, state.previous_timestamp = Timestamp(), None
-        self._set_duration(more, scale_schedule_ratio)
+        self._set_duration(more, scale_schedule_ratio, call)
         if schedulers is not None:
             self._set_schedulers(schedulers, scale_schedule_ratio, step_schedulers_every_batch)
         if eval_dataloader is not None:
             self._set_evaluators(eval_options)
+        if call.is_over:
+            log.info("this call of fit had come to its end before the run was interrupted")
+            return
         if self._must_check_gradients:
             self.check_gradients().require()
+        self._ledger.begin(call)
         self._run_fit_loop(data_spec)
 
     def eval(self, eval_dataloader: EvalLoader | None = None, subset_num_batches: int = -1) -> None:
@@ -680,11 +692,11 @@ class Trainer:
         return data_spec
 
     def _replace_train_data(
-        self, dataloader: Loader | None, label: str, num_batches: int | None
+        self, dataloader: Loader | None, label: str, num_batches: int | None, call: FitCall
     ) -> DataSpec:
         if dataloader is not None:
             known = () if self._data_spec is None else (self._data_spec, self._data_spec.dataloader)
-            if known and all(dataloader is not each for each in known):
+            if not call.was_begun and known and all(dataloader is not each for each in known):
                 # Other data: an epoch that was left in the middle is not gone on with in it.
                 self.state.timestamp = self.state.timestamp.copy(
                     batch_in_epoch=0, sample_in_epoch=0, token_in_epoch=0
@@ -740,10 +752,13 @@ class Trainer:
         return options
 
     def _load(self, options: LoadOptions) -> None:
-        if options.path is None:
-            return
+        if options.path is not None:
+            self._read_checkpoint(options, options.path)
+        self._ledger = FitLedger(self.state, is_resumed=options.is_own)
+
+    def _read_checkpoint(self, options: LoadOptions, path: str) -> None:
         rng_states = load_checkpoint(
-            options.path,
+            path,
             self.state,
             self.logger,
             object_store=options.object_store,
@@ -767,14 +782,18 @@ class Trainer:
             )
         return self._data_spec
 
-    def _set_duration(self, duration: Time[Any] | None, ratio: float) -> None:
+    def _set_duration(
+        self, duration: Time[Any] | None, ratio: float, call: FitCall | None = None
+    ) -> None:
         state = self.state
+        start = call.start if call is not None else None
         if duration is not None:
             more = scale_max_duration(duration, ratio)
-            state.max_duration = state.timestamp.get(more.unit) + more
+            state.max_duration = (start or state.timestamp).get(more.unit) + more
         if state.max_duration is None:
             raise ConfigError("no duration: give max_duration to the Trainer or duration to fit()")
-        if state.is_training_done:
+        # A call that was interrupted after its last batch still has to come to its end.
+        if start is None and state.is_training_done:
             raise ConfigError(
                 f"nothing left to train: max_duration={str(state.max_duration)!r} is reached at "
                 f"{state.timestamp}. Give fit(duration=...) to train on, or reset_time=True to "
@@ -790,7 +809,9 @@ class Trainer:
         schedules = self._compiled_schedules()
         schedules.refresh()
         loop = assembly.build_fit_loop(self._parts, data_spec, schedules, self._interruption)
-        with self._loggers_kept_informed(), self._interruption:
+        saver = self._checkpoint_saver
+        saved = saved_when_stopped(self._interruption, saver, self.state, self.logger)
+        with self._loggers_kept_informed(), self._interruption, saved:
             loop.run()
         for optimizer in self.state.optimizers:
             optimizer.zero_grad(set_to_none=True)

@@ -199,10 +199,23 @@ STUBBORN = """
             Path(folder, f"left{os.environ['RANK']}").touch()
             sys.exit(0)
         signal.signal(signal.SIGTERM, leave)
+    if "saving" in sys.argv:
+        def save(number, frame):
+            if os.environ["RANK"] == "1":
+                time.sleep(1.5)  # the other waits for no one
+            Path(folder, f"saved{os.environ['RANK']}").touch()
+            sys.exit(75)
+        signal.signal(signal.SIGTERM, save)
+        signal.signal(signal.SIGUSR1, save)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     ready = folder / f"pids{os.environ['RANK']}.tmp"
     ready.write_text(f"{os.getpid()} {child.pid}")
     ready.rename(ready.with_suffix(""))
+    if "first" in sys.argv and os.environ["RANK"] == "0":
+        while not (folder / "pids1").exists():
+            time.sleep(0.01)
+        os.kill(int((folder / "pids1").read_text().split()[0]), signal.SIGTERM)
+        sys.exit(75)
     if "fail" in sys.argv and os.environ["RANK"] == "1":
         while not (folder / "pids0").exists():
             time.sleep(0.01)
@@ -273,6 +286,40 @@ def test_processes_may_finish_their_work_after_sigterm(running, tmp_path: Path):
     assert (tmp_path / "left0").exists()
     assert (tmp_path / "left1").exists()
     assert not any(map(_alive, pids))
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_processes_that_were_asked_for_room_may_save_and_their_code_is_passed_on(
+    running, tmp_path: Path, number: signal.Signals
+):
+    process, pids = running("saving")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert f"{number.name} received" in errors
+    assert (tmp_path / "saved0").exists()
+    assert (tmp_path / "saved1").exists()
+    assert not any(map(_alive, pids))
+
+
+@linux
+def test_when_one_has_saved_and_left_the_others_are_waited_for(running, tmp_path: Path):
+    process, pids = running("saving", "first")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert (tmp_path / "saved1").exists()
+    assert "failed" not in errors
+    assert not any(map(_alive, pids))
+
+
+@linux
+def test_those_that_do_not_save_in_time_are_killed(script, tmp_path: Path):
+    done = launch(
+        "-n", "2", "--save_period", "0.5", script(STUBBORN), str(tmp_path), "deaf", "first"
+    )
+    assert done.returncode == 75
+    assert not any(map(_alive, _pids(tmp_path)))
 
 
 @linux
