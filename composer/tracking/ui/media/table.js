@@ -14,6 +14,7 @@ import { filesOf } from "../lib/media.js";
 const ROW = 34;
 const PICTURE_ROW = 68;
 const LEAST_WIDTH = 120;
+const JOINED_WIDTH = 200;
 
 // `sources` are {where, value, label}: one table, or two that may be compared.
 // How it is filtered, sorted and compared stands in the address under the key's name.
@@ -52,7 +53,7 @@ function Table({ table, name, query, wheres, isJoined }) {
   }, [table, filter, order]);
   const hasPictures = table.rows.slice(0, 20).some((row) => row.some((cell) => cell?._type?.startsWith("image")));
   const height = hasPictures ? PICTURE_ROW : ROW;
-  const grid = { gridTemplateColumns: `52px repeat(${table.columns.length}, minmax(0, 1fr))`, minWidth: `${52 + table.columns.length * LEAST_WIDTH}px` };
+  const grid = { gridTemplateColumns: `52px repeat(${table.columns.length}, minmax(0, 1fr))`, minWidth: `${52 + table.columns.length * (isJoined ? JOINED_WIDTH : LEAST_WIDTH)}px` };
   const turn = (column) => setOrder(order === `-${column}` ? column : `-${column}`);
   const head = html`<div role="row" class="table-row table-head" style=${grid}><span role="columnheader">#</span>
     ${table.columns.map((column) => html`<span key=${column} role="columnheader" aria-sort=${order === column ? "ascending" : order === `-${column}` ? "descending" : "none"}><button type="button" class="head-button" onClick=${() => turn(column)}>${column}${order.replace(/^-/, "") === column && html`<${Icon} name="down" size="12" />`}</button></span>`)}</div>`;
