@@ -199,9 +199,7 @@ class CheckpointSaver(Callback):
         """
         folder = self._open_folder(run_name)
         if self._remote is not None:
-            self._on_first_here(
-                lambda remote: remote.bring_newest(self.filename), "find its newest checkpoint"
-            )
+            self._remote.bring_newest(self.filename)
         return folder
 
     def batch_end(self, state: State, logger: Logger) -> None:
@@ -298,7 +296,10 @@ class CheckpointSaver(Callback):
         Raises:
             Exception: what writing failed with; a ``RuntimeError`` on ranks other than 0.
         """
-        self._on_rank_zero_for_long(lambda: self._finish(logger), "write the last checkpoint")
+        is_first = comm.get_global_rank() == 0
+        comm.run_while_others_wait(
+            lambda: self._finish(logger) if is_first else None, "write the last checkpoint"
+        )
 
     def settle(self) -> None:
         """Wait for the save under way where another error is being raised; never raises itself."""
@@ -428,36 +429,19 @@ class CheckpointSaver(Callback):
         self._run_name = run_name
         folder = fill_for_loading(self.folder, run_name)
         if is_uri(folder):
-            self._remote = self._open_remote(folder)
+            latest = self.latest_filename
+            self._remote = RemoteFolder(
+                folder,
+                run_name,
+                latest=None if latest is None else fill_for_loading(latest, run_name),
+                num_uploads=self.num_concurrent_uploads,
+                timeout_s=self.upload_timeout_in_seconds,
+            )
+            self._remote.open()
             folder = self._remote.folder
         os.makedirs(folder, exist_ok=True)
         self._folder = folder
         return folder
-
-    def _open_remote(self, uri: str) -> RemoteFolder:
-        latest = self.latest_filename
-        remote = self._remote = RemoteFolder(
-            uri,
-            self._run_name,
-            latest=None if latest is None else fill_for_loading(latest, self._run_name),
-            num_uploads=self.num_concurrent_uploads,
-            timeout_s=self.upload_timeout_in_seconds,
-        )
-        self._on_rank_zero_for_long(remote.open, f"use {uri!r}")
-        self._on_first_here(RemoteFolder.sync, f"read what is in {uri!r}")
-        return remote
-
-    def _on_first_here(self, function: Callable[[RemoteFolder], None], what: str) -> None:
-        """Call a function on the first rank of each machine while the others wait."""
-        remote = self._remote
-        if remote is not None:
-            is_first = comm.get_local_rank() == 0
-            comm.run_while_others_wait(lambda: function(remote) if is_first else None, what)
-
-    def _on_rank_zero_for_long(self, function: Callable[[], None], what: str) -> None:
-        """Call a function that may wait for uploads on rank 0 while the others wait."""
-        is_first = comm.get_global_rank() == 0
-        comm.run_while_others_wait(function if is_first else lambda: None, what)
 
     def _shown(self, name: str) -> str:
         """The path of a checkpoint of this name, as users know it."""

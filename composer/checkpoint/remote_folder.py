@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -36,7 +36,7 @@ _DOWNLOADS_AT_ONCE = 16
 
 
 class RemoteFolder:
-    """Brings checkpoints into a bucket and back; made on every rank.
+    """Brings checkpoints into a bucket and back; made and opened on every rank.
 
     It is the ``uploader`` of a :class:`composer.checkpoint.manager.CheckpointManager`.
 
@@ -70,15 +70,35 @@ class RemoteFolder:
         self._broken: set[str] = set()
         self._uploader: Uploader | None = None
 
-    # At the start.
+    # At the start; all ranks call these.
 
     def open(self) -> None:
-        """Bring into the bucket what an earlier process has left here; for rank 0.
+        """Bring into the bucket what an earlier process has left here, and see what is there.
 
         Raises:
             RuntimeError: another run on this machine uses the folder, or the store does not take
                 what is left.
         """
+        is_first = comm.get_global_rank() == 0
+        comm.run_while_others_wait(self._begin if is_first else _nothing, f"use {self.uri!r}")
+        self._on_first_here(self._sync, "be read")
+
+    def bring_newest(self, series: str) -> None:
+        """Bring the newest whole checkpoint here.
+
+        Newer ones that are broken come as well, so that it can be said what is wrong with them.
+
+        Args:
+            series: name template of the checkpoints that count.
+        """
+        self._on_first_here(lambda: self._bring_newest(series), "give its newest checkpoint")
+
+    def _on_first_here(self, function: Callable[[], None], what: str) -> None:
+        """Call a function on the first rank of each machine while the others wait."""
+        is_first = comm.get_local_rank() == 0
+        comm.run_while_others_wait(function if is_first else _nothing, f"let {self.uri!r} {what}")
+
+    def _begin(self) -> None:
         lock_folder(self.folder, self._run_name)
         # An outage does not end training while there is time left to wait for the store.
         retries = RetryPolicy(num_attempts=8 + int(self._timeout_s / RetryPolicy().longest_wait_s))
@@ -91,8 +111,8 @@ class RemoteFolder:
         )
         self._uploader.wait(self._timeout_s, progress_bar=True)
 
-    def sync(self) -> None:
-        """Make the local folder show what there is in the bucket; for one rank of each machine."""
+    def _sync(self) -> None:
+        """Make the local folder show what there is in the bucket."""
         for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
             if name != OWN_FOLDER:
                 _remove(os.path.join(self.folder, name))
@@ -102,14 +122,7 @@ class RemoteFolder:
             list(pool.map(self._bring_file, (name[len(self._name("")) :] for name in names)))
         self._records = {record.name: record for record in self._manifests.all()}
 
-    def bring_newest(self, series: str) -> None:
-        """Bring the newest whole checkpoint here; for one rank of each machine.
-
-        Newer ones that are broken come as well, so that it can be said what is wrong with them.
-
-        Args:
-            series: name template of the checkpoints that count.
-        """
+    def _bring_newest(self, series: str) -> None:
         records = [each for each in self._records.values() if each.series == series]
         for record in reversed(records):
             for part in record.files:
@@ -200,7 +213,7 @@ class RemoteFolder:
 
     def _opened(self) -> Uploader:
         if self._uploader is None:
-            self.open()
+            self._begin()
         assert self._uploader is not None
         return self._uploader
 
@@ -222,6 +235,10 @@ class RemoteFolder:
         target = os.path.join(self.folder, os.path.basename(found))
         os.replace(aside, target)
         move_link(os.path.join(self.folder, latest), target)
+
+
+def _nothing() -> None:
+    """What ranks do that only wait."""
 
 
 def _remove(path: str) -> None:

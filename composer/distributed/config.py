@@ -11,13 +11,29 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar, cast
 
 from composer.errors import ArgumentTypeError, ConfigError, did_you_mean, unknown_name
+from composer.utils.string_enum import StringEnum
 
-__all__ = ["FSDP2Config", "FSDPConfig", "ParallelismConfig", "TPConfig", "parse"]
+__all__ = [
+    "FSDP2Config",
+    "FSDPConfig",
+    "ParallelismConfig",
+    "ParallelismType",
+    "TPConfig",
+    "parse",
+]
 
 T = TypeVar("T")
 
 _STATE_DICT_TYPES = ("full", "sharded")
 _MIXED_PRECISION = ("FULL", "DEFAULT", "PURE")
+
+
+class ParallelismType(StringEnum):
+    """Axes of a device mesh along which a model can be spread."""
+
+    DATA_PARALLEL_SHARD = "data_parallel_shard"
+    DATA_PARALLEL_REPLICATE = "data_parallel_replicate"
+    TENSOR_PARALLEL = "tensor_parallel"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 
 from composer.errors import DataError
 
-__all__ = ["to_arrays", "to_masks"]
+__all__ = ["to_arrays", "to_arrays_and_masks", "to_grey"]
 
 _CHANNELS = (1, 3, 4)
 
@@ -34,25 +34,44 @@ def to_arrays(images: Any, channels_last: bool) -> list[np.ndarray[Any, Any]]:
     return [_to_8_bit(_with_channels(each, channels_last)) for each in _one_by_one(images)]
 
 
-def to_masks(masks: Any, count: int) -> list[np.ndarray[Any, Any]]:
-    """Return segmentation masks, one per image.
+def to_arrays_and_masks(
+    images: Any, channels_last: bool, masks: Mapping[str, Any] | None
+) -> tuple[list[np.ndarray[Any, Any]], dict[str, list[np.ndarray[Any, Any]]]]:
+    """Return images as :func:`to_arrays` does, and their segmentation masks.
 
     Args:
-        masks: one mask of shape (H, W), or a batch or list of them.
-        count: how many images there are.
+        images: the images.
+        channels_last: whether the last axis holds the channels.
+        masks: name -> one mask of shape (H, W), or a batch or list of them.
 
     Returns:
-        One array of class indices per image, int64, shape (H, W).
+        One array per image; and under each mask's name one array of class indices per image, int64,
+        shape (H, W).
 
     Raises:
-        ValueError: not one mask for each image, or no masks.
+        ValueError: a shape that is no image's or not that of the mask's image, or not one mask for
+            each image.
     """
+    arrays = to_arrays(images, channels_last)
+    return arrays, {name: _to_masks(each, name, arrays) for name, each in (masks or {}).items()}
+
+
+def to_grey(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a mask as an image: uint8, shape (H, W), its highest class in white."""
+    return (mask * (255 // max(int(mask.max()), 1))).astype(np.uint8)
+
+
+def _to_masks(
+    masks: Any, name: str, images: list[np.ndarray[Any, Any]]
+) -> list[np.ndarray[Any, Any]]:
     arrays = [_squeezed(each) for each in _one_by_one(masks, max_axes=2)]
-    if len(arrays) != count:
-        raise DataError(f"there are {len(arrays)} masks for {count} images; give one for each")
-    for array in arrays:
-        if array.ndim != 2:
-            raise DataError(f"a mask has shape (height, width), got {array.shape}")
+    if len(arrays) != len(images):
+        raise DataError(f"there are {len(arrays)} masks {name!r} for {len(images)} images")
+    for mask, image in zip(arrays, images, strict=True):
+        if mask.shape != image.shape[:2]:
+            raise DataError(
+                f"the mask {name!r} has shape {mask.shape}, its image {image.shape[:2]}"
+            )
     return [array.astype(np.int64) for array in arrays]
 
 

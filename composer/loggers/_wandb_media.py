@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from composer.errors import DataError
-from composer.loggers._images import to_arrays, to_masks
+from composer.loggers._images import to_arrays_and_masks
 from composer.loggers._plain import plain
 from composer.loggers._tables import check_is_even
 
@@ -25,20 +24,11 @@ def to_images(
     Raises:
         ValueError: an image or mask of a wrong shape.
     """
-    arrays = to_arrays(images, channels_last)
-    by_name = {name: to_masks(each, len(arrays)) for name, each in (masks or {}).items()}
+    arrays, by_name = to_arrays_and_masks(images, channels_last, masks)
+    labels = {"class_labels": dict(mask_class_labels)} if mask_class_labels else {}
     found: list[Any] = []
     for index, array in enumerate(arrays):
-        drawn: dict[str, dict[str, Any]] = {}
-        for name, of_images in by_name.items():
-            mask = of_images[index]
-            if mask.shape != array.shape[:2]:
-                raise DataError(
-                    f"the mask {name!r} has shape {mask.shape} and its image {array.shape[:2]}"
-                )
-            drawn[name] = {"mask_data": mask}
-            if mask_class_labels:
-                drawn[name]["class_labels"] = dict(mask_class_labels)
+        drawn = {name: {"mask_data": each[index], **labels} for name, each in by_name.items()}
         # One channel is shown as grey.
         shown = array[..., 0] if array.shape[-1] == 1 else array
         found.append(wandb.Image(shown, masks=drawn or None))

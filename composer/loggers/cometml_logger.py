@@ -11,7 +11,7 @@ from composer.core.logger_destination import LoggerDestination
 from composer.core.state import State
 from composer.distributed import comm
 from composer.errors import DataError
-from composer.loggers._images import to_arrays, to_masks
+from composer.loggers._images import to_arrays_and_masks, to_grey
 from composer.loggers._plain import number, plain
 from composer.loggers._tables import check_is_even
 from composer.utils.import_helpers import import_extra
@@ -128,8 +128,7 @@ class CometMLLogger(LoggerDestination):
         if not self._enabled:
             return
         try:
-            arrays = to_arrays(images, channels_last)
-            drawn = {key: to_masks(each, len(arrays)) for key, each in (masks or {}).items()}
+            arrays, drawn = to_arrays_and_masks(images, channels_last, masks)
         except DataError as error:
             log.warning("the images %r are not logged to Comet: %s", name, error)
             return
@@ -138,7 +137,7 @@ class CometMLLogger(LoggerDestination):
             self.experiment.log_image(shown, name=f"{name}_{index}", step=step)
             for key, each in drawn.items():
                 label = f"{name}_{index}_{key}"
-                self.experiment.log_image(each[index].astype("uint8"), name=label, step=step)
+                self.experiment.log_image(to_grey(each[index]), name=label, step=step)
 
     # When.
 

@@ -17,7 +17,7 @@ from composer.core.time import TimeUnit
 from composer.distributed import comm
 from composer.env import MLFLOW_EXPERIMENT_NAME
 from composer.errors import ConfigError, DataError, StateError, unknown_name
-from composer.loggers._images import to_arrays, to_masks
+from composer.loggers._images import to_arrays_and_masks, to_grey
 from composer.loggers._mlflow_run import MLFlowRun
 from composer.loggers._plain import number, plain
 from composer.loggers._sender import Sender
@@ -208,16 +208,14 @@ class MLFlowLogger(LoggerDestination):
         if self._run_id is None:
             return
         try:
-            arrays = to_arrays(images, channels_last)
-            drawn = {key: to_masks(each, len(arrays)) for key, each in (masks or {}).items()}
+            arrays, drawn = to_arrays_and_masks(images, channels_last, masks)
         except DataError as error:
             self._refuse("images", name, str(error))
             return
         for index, array in enumerate(arrays):
             self._log_image(array, f"{name}_{index}", step)
             for key, each in drawn.items():
-                grey = each[index] * (255 // max(int(each[index].max()), 1))
-                self._log_image(grey.astype("uint8")[..., None], f"{name}_{index}_{key}", step)
+                self._log_image(to_grey(each[index]), f"{name}_{index}_{key}", step)
 
     # Models.
 
@@ -421,7 +419,7 @@ class MLFlowLogger(LoggerDestination):
             self._client.log_batch(self._run_id, params=part, synchronous=True)
 
     def _log_image(self, image: np.ndarray[Any, Any], name: str, step: int | None) -> None:
-        shown = image[..., 0] if image.shape[-1] == 1 else image
+        shown = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
         key = _allowed(name).replace(":", "_")
         self._client.log_image(self._run_id, shown, key=key, step=step or 0)
 

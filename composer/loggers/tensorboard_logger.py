@@ -13,7 +13,7 @@ from composer.core.state import State
 from composer.core.time import TimeUnit
 from composer.distributed import comm
 from composer.errors import ConfigError, DataError
-from composer.loggers._images import to_arrays, to_masks
+from composer.loggers._images import to_arrays_and_masks, to_grey
 from composer.loggers._plain import number, plain
 from composer.loggers._tables import table_to_markdown
 from composer.utils.import_helpers import import_extra
@@ -126,8 +126,7 @@ class TensorboardLogger(LoggerDestination):
         if self.writer is None:
             return
         try:
-            arrays = to_arrays(images, channels_last)
-            drawn = {key: to_masks(each, len(arrays)) for key, each in (masks or {}).items()}
+            arrays, drawn = to_arrays_and_masks(images, channels_last, masks)
         except DataError as error:
             log.warning("the images %r are not written for TensorBoard: %s", name, error)
             return
@@ -135,8 +134,7 @@ class TensorboardLogger(LoggerDestination):
             tag = f"{name}/{index}" if len(arrays) > 1 else name
             self.writer.add_image(tag, array, step, dataformats="HWC")
             for key, each in drawn.items():
-                mask = each[index]
-                grey = (mask * (255 // max(int(mask.max()), 1))).astype("uint8")
+                grey = to_grey(each[index])
                 self.writer.add_image(f"{tag}/{key}", grey, step, dataformats="HW")
 
     # When.

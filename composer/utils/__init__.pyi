@@ -18,6 +18,7 @@ from composer.devices.select import get_device as get_device
 from composer.distributed.config import FSDP2Config as FSDP2Config
 from composer.distributed.config import FSDPConfig as FSDPConfig
 from composer.distributed.config import ParallelismConfig as ParallelismConfig
+from composer.distributed.config import ParallelismType as ParallelismType
 from composer.distributed.config import TPConfig as TPConfig
 from composer.loggers.remote_uploader_downloader import (
     maybe_create_remote_uploader_downloader_from_uri as maybe_create_remote_uploader_downloader_from_uri,

@@ -1,4 +1,5 @@
 from composer.core.interval import create_interval_scheduler as create_interval_scheduler
+from composer.distributed.config import ParallelismType as ParallelismType
 from composer.utils.host import get_free_tcp_port as get_free_tcp_port
 from composer.utils.host import is_notebook as is_notebook
 from composer.utils.model_helpers import STR_TO_DTYPE as STR_TO_DTYPE

@@ -271,7 +271,10 @@ trainer.fit()
 """
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize(
+    "delay_s",
+    [0.05, pytest.param(0.0, marks=pytest.mark.full), pytest.param(0.3, marks=pytest.mark.full)],
+)
 def test_a_killed_run_goes_on_from_a_whole_checkpoint(
     s3: S3Server, delay_s: float, tmp_path: Path
 ) -> None:
