@@ -208,6 +208,8 @@ def test_it_works_on_a_compiled_model(case: Case) -> None:
 @compiled
 @all_cases
 @pytest.mark.usefixtures("fresh_compiler")
+# torch's own: its code generator imports what torch has deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_it_works_on_a_model_compiled_to_native_code(case: Case) -> None:
     trainer = make_trainer(case, "2ba", compile_config={})
     trainer.fit()
