@@ -130,6 +130,8 @@ class WandBRun:
     def _init_offline(self, options: dict[str, Any], error: Exception) -> Any:
         """Write the run to disk, because there is no server that takes it."""
         self._make_room()
+        # Whoever ends the run later does not make us wait for the server once more.
+        self._options = {**self._options, "mode": "offline"}
         run = self._wandb.init(**{**options, "mode": "offline"})
         log.warning(
             "W&B is not reached (%s). Training goes on; the run is written to %s. Send it later "
