@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch.utils.hooks import RemovableHandle
 
+from composer.callbacks._due import DueBatches
 from composer.core.callback import Callback
-from composer.core.interval import parse_interval
 from composer.core.logger import Logger
 from composer.core.logger_destination import LoggerDestination
 from composer.core.state import State
-from composer.core.time import Time, TimeUnit
+from composer.core.time import Time
 from composer.errors import ArgumentTypeError
 
 __all__ = ["ActivationMonitor"]
@@ -47,14 +47,11 @@ class ActivationMonitor(Callback):
     ) -> None:
         if isinstance(ignore_module_types, str):
             raise ArgumentTypeError(f"ignore_module_types={ignore_module_types!r} must be a list")
-        self.interval = parse_interval(
-            interval, default_unit=TimeUnit.BATCH, units=(TimeUnit.BATCH, TimeUnit.EPOCH)
-        )
+        self._batches = DueBatches(interval)
         self.ignore_module_types = ignore_module_types
         self.only_log_wandb = only_log_wandb
         self._handles: list[RemovableHandle] = []
         self._names: dict[int, str] = {}
-        self._last_batch = -1
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handles": [], "_names": {}}
@@ -69,8 +66,7 @@ class ActivationMonitor(Callback):
 
     def before_forward(self, state: State, logger: Logger) -> None:
         """Watch the first microbatch of a batch that is due."""
-        if self._is_due(state):
-            self._last_batch = state.timestamp.batch.value
+        if self._batches.is_due(state):
             self.attach_forward_hooks(state, logger)
 
     def after_forward(self, state: State, logger: Logger) -> None:
@@ -181,14 +177,6 @@ class ActivationMonitor(Callback):
         }
         for statistic, number in statistics.items():
             metrics[f"activations/{statistic}/{name}{suffix}"] = number
-
-    def _is_due(self, state: State) -> bool:
-        now, every = state.timestamp, self.interval.value
-        if every <= 0 or now.batch.value == self._last_batch:
-            return False
-        if self.interval.unit is TimeUnit.EPOCH:
-            return now.batch_in_epoch.value == 0 and now.epoch.value % every == 0
-        return now.batch.value % every == 0
 
 
 def _is_wandb(destination: LoggerDestination) -> bool:

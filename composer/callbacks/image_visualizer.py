@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from composer.callbacks._due import DueBatches
 from composer.core.callback import Callback
-from composer.core.interval import parse_interval
 from composer.core.logger import Logger
 from composer.core.state import State
-from composer.core.time import Time, TimeUnit
+from composer.core.time import Time
 from composer.errors import ConfigError, DataError
 
 __all__ = ["ImageVisualizer"]
@@ -50,25 +50,22 @@ class ImageVisualizer(Callback):
             raise ConfigError(f"mode={mode!r} must be 'input' or 'segmentation'")
         if num_images < 1:
             raise ConfigError(f"num_images={num_images!r} must be at least 1")
-        self.interval = parse_interval(
-            interval, default_unit=TimeUnit.BATCH, units=(TimeUnit.BATCH, TimeUnit.EPOCH)
-        )
+        self._batches = DueBatches(interval)
         self.mode = mode
         self.num_images = num_images
         self.channels_last = channels_last
         self.input_key = input_key
         self.target_key = target_key
-        self._last_batch = -1
         self._eval_is_shown = False
 
     def before_forward(self, state: State, logger: Logger) -> None:
         """Log the images that are trained on, if it is time."""
-        if self.mode == "input" and self._is_due(state):
+        if self.mode == "input" and self._batches.is_due(state):
             self._log_inputs(state, logger, TRAIN_NAME)
 
     def before_loss(self, state: State, logger: Logger) -> None:
         """Log images with masks, if it is time."""
-        if self.mode == "segmentation" and self._is_due(state):
+        if self.mode == "segmentation" and self._batches.is_due(state):
             self._log_segmentation(state, logger, TRAIN_NAME)
 
     def eval_start(self, state: State, logger: Logger) -> None:
@@ -87,19 +84,6 @@ class ImageVisualizer(Callback):
         if self.mode == "segmentation" and not self._eval_is_shown:
             self._eval_is_shown = True
             self._log_segmentation(state, logger, EVAL_NAME)
-
-    def _is_due(self, state: State) -> bool:
-        now, every = state.timestamp, self.interval.value
-        if every <= 0 or now.batch.value == self._last_batch:
-            return False
-        if self.interval.unit is TimeUnit.EPOCH:
-            due = now.batch_in_epoch.value == 0 and now.epoch.value % every == 0
-        else:
-            due = now.batch.value % every == 0
-        if due:
-            # A batch of several microbatches is shown once.
-            self._last_batch = now.batch.value
-        return due
 
     def _log_inputs(self, state: State, logger: Logger, name: str) -> None:
         images = self._images(state)

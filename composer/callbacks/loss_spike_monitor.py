@@ -171,7 +171,10 @@ class LossSpikeMonitor(Callback):
         if comm.get_world_size() > 1:
             comm.all_reduce(loss, "SUM")
             loss = loss / comm.get_world_size()
-        norms = list(gradient_norms(dict(state.model.named_parameters())).values())
+        groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        # By place: names are of no interest here, and cost a walk through the model.
+        norms = list(gradient_norms({str(i): p for i, p in enumerate(parameters)}).values())
         if not norms:
             return loss, torch.zeros_like(loss)
         norms = [norm.to(loss.device, torch.float32) for norm in norms]

@@ -88,7 +88,7 @@ def translated(action: str, uri: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ObjectNotFoundError(f"could not {action} {uri!r}: it is not there") from error
     except Exception as error:
-        text = f"could not {action} {uri!r}: {type(error).__name__}: {error}"
+        text = f"could not {action} {uri!r}: {type(error).__name__}: {error}".rstrip(". ")
         if is_transient(error):
             raise StorageTransientError(text) from error
         raise StorageError(f"{text}. Check the address, the credentials and the rights.") from error

@@ -41,6 +41,8 @@ def _route(path: str, endpoint: Endpoint, method: str) -> BaseRoute:
 def routes() -> list[BaseRoute]:
     """Every path the server answers."""
     return [
+        # First, since a page asks for dozens of these at once.
+        _route("/ui/{version}/{path:path}", static, "GET"),
         _route("/graphql", graphql, "POST"),
         _route("/files/{entity}/{project}/{run}/file_stream", file_stream, "POST"),
         _route("/upload/{token}", uploads.upload, "PUT"),
@@ -85,7 +87,6 @@ def routes() -> list[BaseRoute]:
         _route("/api/users", admin.listing, "GET"),
         _route("/api/users", admin.add, "POST"),
         _route("/api/users/{name}", admin.remove, "DELETE"),
-        _route("/ui/{version}/{path:path}", static, "GET"),
         _route("/", page, "GET"),
         _route("/authorize", page, "GET"),
         _route("/{entity}", page, "GET"),

@@ -8,6 +8,8 @@ import gzip
 import hashlib
 import html
 import mimetypes
+import posixpath
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Final, NamedTuple
@@ -18,6 +20,7 @@ from starlette.responses import Response
 from composer.tracking.protocol.refusal import MissingError
 from composer.tracking.server.services import services
 
+_STATIC_IMPORT: Final = re.compile(r'from "(\.{1,2}/[^"]+)"')
 _KINDS: Final = {
     ".js": "text/javascript",
     ".css": "text/css",
@@ -28,11 +31,19 @@ _KINDS: Final = {
 
 
 class _Files(NamedTuple):
-    """Every file of the page by its path, plain and compressed, and the digest of all."""
+    """Every file of the page by its path, plain and compressed.
+
+    Attributes:
+        plain: as they are.
+        zipped: compressed.
+        digest: of all of them.
+        first_modules: scripts that the page's own script imports, directly or not.
+    """
 
     plain: dict[str, bytes]
     zipped: dict[str, bytes]
     digest: str
+    first_modules: list[str]
 
 
 @cache
@@ -50,7 +61,22 @@ def _files() -> _Files:
     for path in sorted(plain):
         digest.update(path.encode() + b"\0" + plain[path])
     zipped = {path: gzip.compress(data, 9, mtime=0) for path, data in plain.items()}
-    return _Files(plain, zipped, digest.hexdigest()[:16])
+    return _Files(plain, zipped, digest.hexdigest()[:16], _imported(plain, "app.js"))
+
+
+def _imported(plain: dict[str, bytes], start: str) -> list[str]:
+    """The script ``start`` and what it imports when it is loaded, not what it imports later."""
+    found: dict[str, None] = {}
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        if path in found or path not in plain:
+            continue
+        found[path] = None
+        folder = posixpath.dirname(path)
+        names = _STATIC_IMPORT.findall(plain[path].decode())
+        waiting += [posixpath.normpath(posixpath.join(folder, name)) for name in names]
+    return sorted(found)
 
 
 async def static(request: Request) -> Response:
@@ -77,11 +103,9 @@ async def page(request: Request) -> Response:
     prefix = html.escape(services(request).options.prefix)
     found = _files()
     base = f"{prefix}/ui/{found.digest}"
-    # All modules are asked for at once instead of one import after another.
+    # What the first page needs is asked for at once instead of one import after another.
     preload = "\n".join(
-        f'<link rel="modulepreload" href="{base}/{path}">'
-        for path in sorted(found.plain)
-        if path.endswith(".js")
+        f'<link rel="modulepreload" href="{base}/{path}">' for path in found.first_modules
     )
     text = found.plain["index.html"].decode()
     for name, value in (("prefix", prefix), ("ui", base), ("preload", preload)):

@@ -4,11 +4,10 @@ import { get, post, prefix } from "./api.js";
 import { applyTheme, go, isDark, pathTo, setTheme, useAddress } from "./state.js";
 import { IconButton } from "./parts/icon.js";
 import { Toasts, undoLast } from "./parts/toast.js";
-import { Help } from "./parts/help.js";
+import { later } from "./parts/later.js";
 import { LoginPage } from "./pages/login.js";
 import { ProjectPage } from "./pages/project.js";
 import { ProjectsPage } from "./pages/projects.js";
-import { RunPage } from "./pages/run.js";
 
 function App() {
   const { parts, query } = useAddress();
@@ -20,9 +19,12 @@ function App() {
   useEffect(() => { document.title = [...parts.slice(1, 2), ...parts.slice(3, 4), "Composer"].join(" · "); });
   const mustLogIn = session === null || parts[0] === "authorize";
   return html`<${Header} parts=${parts} session=${session} onHelp=${() => setHelp(true)} onLogout=${async () => { await post("/api/logout", {}); setSession(null); }} />
-    <main id="main" tabindex="-1"><${Guard} key=${[...parts.slice(0, 2), parts[2] === "runs" && parts[3]].join("/")}>${mustLogIn ? html`<${LoginPage} onDone=${() => { login(); if (parts[0] === "authorize") go(`${prefix}/`, { replace: true }); }} />` : session && html`<${Page} parts=${parts} query=${query} />`}<//></main>
+    <main id="main" tabindex="-1"><${Guard} key=${[...parts.slice(0, 2), parts[2] === "runs" && parts[3]].join("/")}>${mustLogIn ? html`<${LoginPage} onDone=${() => { login(); if (parts[0] === "authorize") go(`${prefix}/`, { replace: true }); }} />` : html`<${Page} parts=${parts} query=${query} />`}<//></main>
     <${Toasts} />${isHelp && html`<${Help} onClose=${() => setHelp(false)} />`}`;
 }
+
+const RunPage = later(() => import("./pages/run.js"), "RunPage");
+const Help = later(() => import("./parts/help.js"), "Help");
 
 function Page({ parts, query }) {
   const [entity, project, tab, name, part] = parts;

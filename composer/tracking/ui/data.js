@@ -3,7 +3,7 @@ import { get, listen } from "./api.js";
 import { useEffect, useState } from "./lib/html.js";
 
 const LIMIT = 10_000;
-const GATHER_MS = 700;
+const GATHER_MS = 1500;
 const LINGER_MS = 3000;
 
 class ProjectData {
@@ -61,7 +61,7 @@ class ProjectData {
 
   // Many notices become one question about all the runs they name.
   hear(notice) {
-    if (notice.run === null || notice.state === "deleted") {
+    if (notice.state === "deleted") {
       const gone = this.runs.find((run) => run.id === notice.id);
       if (gone) { this.byName.delete(gone.name); this.runs = this.runs.filter((run) => run !== gone); this.total -= 1; this.tell(); }
       return;

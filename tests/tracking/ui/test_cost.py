@@ -1,8 +1,10 @@
 """Quality against cost in a browser: the front, the target, and what they say in numbers."""
 
+import json
+
 from playwright.sync_api import Page, expect
 
-from tests.tracking.tracker import Tracker
+from tests.tracking.tracker import Tracker, lines
 
 COST = "cost?group=config.recipe&quality=metrics/eval/accuracy&cost=time/total"
 
@@ -67,3 +69,25 @@ def test_the_front_is_told_to_screen_readers(page: Page, recipes: Tracker) -> No
     label = page.locator(".cost-charts canvas").nth(1).get_attribute("aria-label") or ""
     assert "On the Pareto front" in label
     assert "composed" in label
+
+
+def test_an_ablation_is_compared_seed_by_seed(page: Page, recipes: Tracker) -> None:
+    finals = {("off", 0): 0.5, ("off", 1): 0.7, ("+ EMA", 0): 0.6, ("+ EMA", 1): 0.8}
+    for (arm, seed), final in finals.items():
+        config = {"arm": arm, "seed": seed, "group": "mine", "metric": "Accuracy"}
+        name = f"{'off' if arm == 'off' else 'ema'}{seed}"
+        recipes.graphql(
+            'mutation M($n: String, $c: JSONString) {upsertBucket(input: {modelName: "ablated", '
+            "name: $n, config: $c}) {bucket {id}}}",
+            n=name,
+            c=json.dumps({f"ablation/{key}": {"value": value} for key, value in config.items()}),
+        )
+        key = "metrics/eval/Accuracy"
+        post = lines(0, 5, **{key: final})
+        post["files"]["wandb-summary.json"] = {"offset": 0, "content": [json.dumps({key: final})]}
+        recipes.post("ablated", name, post)
+    page.goto(f"{recipes.url}/local/ablated")
+    page.get_by_role("link", name="Ablation").click()
+    row = page.locator("tbody tr", has_text="+ EMA")
+    expect(row).to_contain_text("+0.1 ± 0")
+    expect(row.locator(".is-gain")).to_have_count(1)

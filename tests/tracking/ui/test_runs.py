@@ -94,6 +94,18 @@ def test_deleted_runs_come_back(page: Page, recipes: Tracker) -> None:
     expect(page.locator(".table .cell-name > a")).to_have_count(1)
 
 
+def test_a_run_deleted_elsewhere_disappears(page: Page, recipes: Tracker) -> None:
+    for name in ("a", "b"):
+        recipes.make_run("shared", name)
+    _table(page, recipes, project="shared")
+    expect(page.locator(".table .cell-name > a")).to_have_count(2)
+    body = {"entity": "local", "project": "shared", "runs": ["a"]}
+    assert recipes.ask("/api/runs/trash", body)[0] == 200
+    expect(page.locator(".table .cell-name > a")).to_have_count(1)
+    assert recipes.ask("/api/runs/restore", body)[0] == 200
+    expect(page.locator(".table .cell-name > a")).to_have_count(2)
+
+
 def test_tags_are_added_to_many_runs(page: Page, recipes: Tracker) -> None:
     for name in ("a", "b"):
         recipes.make_run("tagged", name)

@@ -67,15 +67,17 @@ def _texts(store: Store, project_id: int, batch: dict[int, dict[str, Any]]) -> l
         rows = reader.by_ids("runs", list(batch))
     for number, notice in batch.items():
         row = rows.get(number)
-        if row is not None and row["project_id"] != project_id:
+        if row is not None and project_id not in (row["project_id"], row["trashed_from"]):
             continue
-        if row is None and notice.get("state") != "deleted":
+        # What is there now counts: a run may have been thrown away and brought back in between.
+        there = row if row is not None and row["project_id"] is not None else None
+        if there is None and notice.get("state") != "deleted":
             continue
-        found = {
-            "run": row["name"] if row else None,
+        found: dict[str, Any] = {
+            "run": there["name"] if there else None,
             "id": number,
-            "state": notice.get("state") or (row or {}).get("state"),
-            "history_lines": row["history_lines"] if row else 0,
+            "state": there["state"] if there else "deleted",
+            "history_lines": there["history_lines"] if there else 0,
             "kind": notice["kind"],
         }
         if notice["kind"] == "alert":

@@ -28,7 +28,7 @@ export function prepare(canvas) {
 // `x` and `y` are {low, high, isLog, kind, label}. Returns scales and the box that data may fill.
 export function frame(context, width, height, x, y) {
   context.font = FONT;
-  const yMarks = marks(y, Math.max(2, Math.floor(height / 44)));
+  const yMarks = marks(y, Math.max(2, Math.floor(height / 36)));
   const widest = Math.max(...yMarks.texts.map((text) => context.measureText(text).width), 10);
   const box = { left: Math.ceil(EDGE.left + widest), right: width - EDGE.right, top: EDGE.top, bottom: height - EDGE.bottom - (x.label ? 14 : 0) };
   const xMarks = marks(x, Math.max(2, Math.floor((box.right - box.left) / 76)));

@@ -11,6 +11,10 @@ import { ticks, tickText } from "../lib/scale.js";
 
 const EDGE = { left: 60, right: 60, top: 34, bottom: 16 };
 const MOST_TEXTS = 24;
+// With more lines than this one cannot follow single colours; then the last axis gives the colour.
+const MOST_COLOURS = 40;
+
+const shade = (share) => `oklch(0.68 0.15 ${(265 - 225 * share).toFixed(1)})`;
 
 // Numbers stand where their size puts them, texts one above another.
 export function axisOf(values) {
@@ -47,7 +51,9 @@ export function Parallel({ axes, lines, query, highlighted }) {
     const sorted = [...lines].sort((a, b) => passes(a) - passes(b) || (a.id === highlighted) - (b.id === highlighted));
     for (const each of sorted) {
       const isKept = passes(each) && (highlighted === null || highlighted === each.id);
-      context.strokeStyle = withAlpha(each.colour, isKept ? (lines.length > 100 ? 0.5 : 0.85) : 0.07);
+      const end = scales[axes.length - 1]?.share(each.values[axes.length - 1]);
+      const colour = lines.length > MOST_COLOURS && Number.isFinite(end) ? shade(end) : each.colour;
+      context.strokeStyle = withAlpha(colour, isKept ? (lines.length > 100 ? 0.5 : 0.85) : 0.07);
       context.lineWidth = each.id === highlighted ? 3 : 1.5;
       context.beginPath();
       let isOpen = false;

@@ -4,7 +4,11 @@ import { get } from "../api.js";
 import { useEffect, useRef, useState } from "../lib/html.js";
 import { sorted, toLine } from "../lib/lines.js";
 
-const SLOWEST_LIVE_MS = 2000;
+// How often a chart follows a running run: the more charts are on the screen, the less often each.
+const FASTEST_LIVE_MS = 2000;
+const EACH_CHART_MS = 300;
+const RUNS_AT_ONCE = 100;
+let numVisible = 0;
 
 // `ask` is {where, key, x, names, low, high, points, stream}; `news` maps run names to how many lines they
 // have. Returns {lines: Map of run name to line, isLoading, error}.
@@ -18,10 +22,11 @@ export function useLines(ask, news, isVisible) {
     const { where, key, x, low, high, points, stream } = ask;
     const start = performance.now();
     const counts = names.map((name) => [name, news.get(name)]);
-    const found = names.length ? await get("/api/chart", { ...where, key, x: x ?? null, runs: names.join(","), points, low, high, stream }, { signal }) : { lines: {} };
+    const parts = Array.from({ length: Math.ceil(names.length / RUNS_AT_ONCE) }, (_, i) => names.slice(i * RUNS_AT_ONCE, (i + 1) * RUNS_AT_ONCE));
+    const answers = await Promise.all(parts.map((part) => get("/api/chart", { ...where, key, x: x ?? null, runs: part.join(","), points, low, high, stream }, { signal })));
     counts.forEach(([name, count]) => seen.current.set(name, count));
-    busy.current.until = performance.now() + Math.max(SLOWEST_LIVE_MS, 8 * (performance.now() - start));
-    return new Map(Object.entries(found.lines).map(([name, answer]) => [name, sorted(toLine(answer))]));
+    busy.current.until = performance.now() + Math.max(FASTEST_LIVE_MS, EACH_CHART_MS * numVisible, 8 * (performance.now() - start));
+    return new Map(answers.flatMap((answer) => Object.entries(answer.lines)).map(([name, answer]) => [name, sorted(toLine(answer))]));
   };
 
   useEffect(() => {
@@ -34,6 +39,12 @@ export function useLines(ask, news, isVisible) {
     );
     return () => abort.abort();
   }, [question, isVisible]);
+
+  useEffect(() => {
+    if (!isVisible) return undefined;
+    numVisible += 1;
+    return () => { numVisible -= 1; };
+  }, [isVisible]);
 
   const changed = state.question === question ? ask.names.filter((name) => seen.current.has(name) && seen.current.get(name) !== news.get(name)) : [];
   const signature = changed.map((name) => `${name}:${news.get(name)}`).join();

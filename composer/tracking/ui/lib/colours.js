@@ -1,6 +1,6 @@
 // One colour per run, the same everywhere and for ever: it follows from the run's place in its project,
 // which never changes. Neighbours in time get hues far apart; a view may give a run another one.
-const HUES = [255, 40, 150, 345, 195, 85, 300, 20, 225, 120, 320, 60];
+const HUES = [255, 45, 150, 345, 195, 85, 300, 225, 120];
 const TURN = 137.508;
 
 export const NUM_HUES = HUES.length;

@@ -87,7 +87,8 @@ export function allColumns(runs) {
   return [...PLAIN_COLUMNS, ...[...found].sort(compareNames)];
 }
 
-export const compareNames = (a, b) => a.localeCompare(b, "en", { numeric: true });
+const COLLATOR = new Intl.Collator("en", { numeric: true });
+export const compareNames = (a, b) => COLLATOR.compare(a, b);
 export const titleOf = (column) => column.replace(/^(config|summary)\./, "");
 
 // Metrics that can be drawn over steps: what the summaries hold as numbers.

@@ -46,6 +46,16 @@ export function paretoFront(points, isHigh) {
   return front;
 }
 
+// What each row gains over a base, seed by seed, so that what all runs of a seed share cancels out.
+export function pairedGains(rows, base, seedOf) {
+  const bySeed = (row) => new Map(row.outcomes.map((found, i) => [seedOf(row.runs[i]), found.quality]));
+  const from = bySeed(base);
+  return rows.map((row) => {
+    const own = [...bySeed(row)].filter(([seed]) => from.has(seed));
+    return { ...row, gain: describe(row.id === base.id ? [] : own.map(([seed, quality]) => quality - from.get(seed))) };
+  });
+}
+
 // One row per run or group: final or best quality, its cost, and the cost to a target, with spreads.
 export function costRows(series, lines, { isHigh, isBest, target }) {
   return series.map((each) => {

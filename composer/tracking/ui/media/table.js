@@ -8,12 +8,14 @@ import { Icon } from "../parts/icon.js";
 import { cellText, joinTables, readTable, rowDiffers, selectRows } from "../lib/tables.js";
 import { download, toCsv } from "../lib/csv.js";
 import { formatNumber, formatValue, plural } from "../lib/format.js";
+import { Preset } from "./preset.js";
 import { Picture } from "./pictures.js";
 import { filesOf } from "../lib/media.js";
 
 const ROW = 34;
 const PICTURE_ROW = 68;
 const LEAST_WIDTH = 120;
+const JOINED_WIDTH = 200;
 
 // `sources` are {where, value, label}: one table, or two that may be compared.
 // How it is filtered, sorted and compared stands in the address under the key's name.
@@ -33,7 +35,7 @@ export function Tables({ sources: given, name, query }) {
   return html`${shared.length > 0 && html`<div class="toolbar"><label class="field">Compare by <select onChange=${(event) => setBy(event.target.value)}><option value="">nothing</option>${shared.map((column) => html`<option key=${column} value=${column} selected=${column === by}>${column}</option>`)}</select></label>
       ${joined && html`<button type="button" class="button toggle" aria-pressed=${String(Boolean(onlyDifferent))} onClick=${() => setOnlyDifferent(onlyDifferent ? "" : "1")}>Only what differs</button>`}</div>`}
     ${joined ? html`<${Table} table=${joined} name=${name} query=${query} wheres=${(column) => sources[column === 0 ? 0 : (column - 1) % 2].where} isJoined />`
-    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
+    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}${sources[i].preset && html`<${Preset} table=${table} preset=${sources[i].preset} colour=${sources[i].colour} />`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
 }
 
 const useKept = (query, key) => [query.get(key), (value) => setQuery({ [key]: value }, { replace: true })];
@@ -52,7 +54,7 @@ function Table({ table, name, query, wheres, isJoined }) {
   }, [table, filter, order]);
   const hasPictures = table.rows.slice(0, 20).some((row) => row.some((cell) => cell?._type?.startsWith("image")));
   const height = hasPictures ? PICTURE_ROW : ROW;
-  const grid = { gridTemplateColumns: `52px repeat(${table.columns.length}, minmax(0, 1fr))`, minWidth: `${52 + table.columns.length * LEAST_WIDTH}px` };
+  const grid = { gridTemplateColumns: `52px repeat(${table.columns.length}, minmax(0, 1fr))`, minWidth: `${52 + table.columns.length * (isJoined ? JOINED_WIDTH : LEAST_WIDTH)}px` };
   const turn = (column) => setOrder(order === `-${column}` ? column : `-${column}`);
   const head = html`<div role="row" class="table-row table-head" style=${grid}><span role="columnheader">#</span>
     ${table.columns.map((column) => html`<span key=${column} role="columnheader" aria-sort=${order === column ? "ascending" : order === `-${column}` ? "descending" : "none"}><button type="button" class="head-button" onClick=${() => turn(column)}>${column}${order.replace(/^-/, "") === column && html`<${Icon} name="down" size="12" />`}</button></span>`)}</div>`;

@@ -41,7 +41,7 @@ export function CostPage({ data, view, query }) {
     <div class="content">
       <${Tools} ...${{ query, metrics, quality, cost, isHigh, isBest, target, onTarget }} />
       ${error && html`<p class="error" role="alert">${error.message}</p>`}
-      ${!quality || (!rows.length && !isLoading) ? html`<div class="empty"><h2>Nothing to weigh yet</h2><p>Choose a metric that the drawn runs have logged.</p></div>` : html`<div class="cost-charts">
+      ${!quality || (!rows.length && !isLoading) ? html`<div class="empty"><h2>Nothing to weigh yet</h2><p>Choose a metric that the drawn runs have logged.</p></div>` : !rows.length ? html`<div class="empty" aria-busy="true" />` : html`<div class="cost-charts">
         <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Who is first past the target</span></figcaption><${CostCurves} ...${shared} /></figure>
         <figure class="panel"><figcaption class="panel-head"><span class="panel-title">${isBest ? "Best" : "Final"} ${quality} against cost</span></figcaption><${CostPoints} ...${shared} where=${data.where} /></figure>
       </div>

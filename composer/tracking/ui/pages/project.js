@@ -1,25 +1,24 @@
 // A project: its tabs, and the runs they all speak of.
 import { html } from "../lib/html.js";
+import { later } from "../parts/later.js";
+import { valueOf } from "../lib/columns.js";
 import { useProject } from "../data.js";
 import { projectPath } from "../state.js";
 import { viewOf } from "../view.js";
-import { ArtifactsPage } from "./artifacts.js";
 import { ChartsPage } from "./charts.js";
 import { RunsPage } from "./runs.js";
-import { ComparePage } from "./compare.js";
-import { CostPage } from "./cost.js";
-import { ExplorePage } from "./explore.js";
-import { MediaPage } from "./media.js";
 import { Views } from "../parts/views.js";
 
+// The first two are there at once, the others come when they are wanted.
 const TABS = [
   ["", "Charts", ChartsPage],
   ["table", "Runs", RunsPage],
-  ["cost", "Cost", CostPage],
-  ["explore", "Explore", ExplorePage],
-  ["compare", "Compare", ComparePage],
-  ["media", "Media", MediaPage],
-  ["artifacts", "Artifacts", ArtifactsPage],
+  ["cost", "Cost", later(() => import("./cost.js"), "CostPage")],
+  ["ablation", "Ablation", later(() => import("./ablation.js"), "AblationPage"), (data) => data.runs.some((run) => valueOf(run, "config.ablation/arm") !== undefined)],
+  ["explore", "Explore", later(() => import("./explore.js"), "ExplorePage")],
+  ["compare", "Compare", later(() => import("./compare.js"), "ComparePage")],
+  ["media", "Media", later(() => import("./media.js"), "MediaPage")],
+  ["artifacts", "Artifacts", later(() => import("./artifacts.js"), "ArtifactsPage")],
 ];
 
 export function ProjectPage({ where, tab, rest, query }) {
@@ -29,7 +28,7 @@ export function ProjectPage({ where, tab, rest, query }) {
   const search = location.search;
   return html`<div class="page">
     <nav class="tabs" aria-label="Parts of the project">
-      ${TABS.map(([name, title]) => html`<a key=${name} href=${`${projectPath(where, ...(name ? [name] : []))}${search}`} aria-current=${name === (tab ?? "") ? "page" : undefined}>${title}</a>`)}
+      ${TABS.filter(([name, , , isWanted]) => !isWanted || name === tab || isWanted(data)).map(([name, title]) => html`<a key=${name} href=${`${projectPath(where, ...(name ? [name] : []))}${search}`} aria-current=${name === (tab ?? "") ? "page" : undefined}>${title}</a>`)}
       <span class="spacer" />
       ${!data.isLive && html`<span class="offline" role="status">No connection; trying again</span>`}
       <${Views} where=${where} />

@@ -1,0 +1,15 @@
+// A part whose script is fetched when it is first shown.
+import { html, useEffect, useState } from "../lib/html.js";
+
+export function later(load, name) {
+  let Loaded = null;
+  return function Later(props) {
+    const [, setCount] = useState(0);
+    const [error, setError] = useState(null);
+    useEffect(() => {
+      if (!Loaded) load().then((module) => { Loaded = module[name]; setCount(1); }, setError);
+    }, []);
+    if (error) return html`<div class="empty"><p class="error" role="alert">${error.message}</p></div>`;
+    return Loaded ? html`<${Loaded} ...${props} />` : html`<div class="empty" aria-busy="true" />`;
+  };
+}
