@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from textwrap import dedent
 
+import psutil
 import pytest
 import torch
 
@@ -113,13 +114,10 @@ def test_a_program_that_must_go_saves_and_is_the_same_run_when_it_comes_back(
 def test_a_signal_to_every_process_there_is_saves_all_the_same(tmp_path: Path) -> None:
     process = start("composer", tmp_path / "run", 0.1)
     wait_for(tmp_path / "run" / "began", process)
-    listed = subprocess.run(
-        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    mine = [int(line.split()[0]) for line in listed if str(tmp_path / "run") in line]
-    assert len(mine) >= 5  # the launcher, two ranks, and a worker of each
-    for pid in mine:
-        os.kill(pid, signal.SIGTERM)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 4  # two ranks and a worker of each
+    for each in [psutil.Process(process.pid), *children]:
+        each.send_signal(signal.SIGTERM)
     code, errors = end_of(process)
     assert code == 75, errors
     assert "stopped and saved" in errors
