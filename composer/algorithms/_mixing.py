@@ -31,9 +31,9 @@ Key = str | int | Callable[..., Any] | Sequence[Any]
 
 def draw_beta(alpha: float) -> float:
     """Return a number drawn from Beta(alpha, alpha), ``alpha > 0``, with torch's CPU generator."""
-    concentration = torch.tensor(alpha, dtype=torch.float64)
-    beta = torch.distributions.Beta(concentration, concentration, validate_args=False)
-    return beta.sample((1,)).tolist()[0]
+    # What torch.distributions.Beta does, without the objects it makes on the way.
+    shares = torch._sample_dirichlet(torch.tensor([alpha, alpha], dtype=torch.float64))
+    return shares.tolist()[0]
 
 
 def draw_pairing(samples: Tensor) -> Tensor:

@@ -199,8 +199,14 @@ class GhostBatchNorm(Algorithm):
         """Return True: weights and statistics have other names."""
         return True
 
-    def haunt(self, state: State, logger: Logger) -> None:
+    def apply(self, event: Event, state: State, logger: Logger | None = None) -> None:
+        """Replace the layers; a logger is not needed."""
+        del event
+        self.haunt(state, logger)
+
+    def haunt(self, state: State, logger: Logger | None) -> None:
         """Replace the layers and log how many there are."""
         apply_ghost_batchnorm(state.model, self.ghost_batch_size, state.optimizers)
-        count = count_module_instances(state.model, _GhostBatchNorm)
-        logger.log_hyperparameters({"ghost_batchnorm/num_layers": count})
+        if logger is not None:
+            count = count_module_instances(state.model, _GhostBatchNorm)
+            logger.log_hyperparameters({"ghost_batchnorm/num_layers": count})

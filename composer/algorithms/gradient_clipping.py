@@ -20,7 +20,7 @@ small batches; ``'value'`` 1.0 as a safety net. Nothing here waits for the devic
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -134,13 +134,21 @@ class GradientClipping(Algorithm):
         ValueError: an argument is not allowed.
     """
 
-    events: Mapping[Event, str] = {Event.AFTER_TRAIN_BATCH: "clip"}
+    events: Mapping[Event, str] = {
+        Event.FIT_START: "collect",
+        Event.AFTER_TRAIN_BATCH: "clip",
+    }
     writes = ("model",)
 
     def __init__(self, clipping_type: ClippingType, clipping_threshold: float) -> None:
         _check(clipping_type, clipping_threshold)
         self.clipping_type: ClippingType = clipping_type
         self.clipping_threshold = clipping_threshold
+        self._parameters: list[Tensor] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy belongs to another run.
+        return {**self.__dict__, "_parameters": None}
 
     def __repr__(self) -> str:
         return (
@@ -148,8 +156,15 @@ class GradientClipping(Algorithm):
             f"clipping_threshold={self.clipping_threshold!r})"
         )
 
+    def collect(self, state: State, logger: Logger) -> None:
+        """Look the parameters up once: walking through a model takes longer than clipping."""
+        self._parameters = list(state.model.parameters())
+
     def clip(self, state: State, logger: Logger) -> None:
         """Clip the model's gradients."""
         apply_gradient_clipping(
-            state.model, self.clipping_type, self.clipping_threshold, state.fsdp_enabled
+            state.model if self._parameters is None else self._parameters,
+            self.clipping_type,
+            self.clipping_threshold,
+            state.fsdp_enabled,
         )

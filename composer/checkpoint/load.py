@@ -12,7 +12,7 @@ import torch
 
 from composer.checkpoint import monolith
 from composer.checkpoint.container import read_file
-from composer.checkpoint.manifest import Manifests, find_defect
+from composer.checkpoint.manifest import find_defect, find_record
 from composer.checkpoint.save import (
     MODEL_CHECKPOINT_DIRECTORY_NAME,
     MONOLITHIC_MODEL_CHECKPOINT_FILENAME,
@@ -223,9 +223,8 @@ def _is_wanted(name: str, options: CheckpointLoadOptions) -> bool:
 
 
 def _check_whole(path: str) -> None:
-    folder, name = os.path.split(os.path.abspath(path))
-    record = Manifests(folder).read(name)
-    defect = None if record is None else find_defect(folder, record)
+    found = find_record(path)
+    defect = None if found is None else find_defect(*found)
     if defect is not None:
         raise CorruptCheckpointError(f"{path!r} is damaged: {defect}. Use an older checkpoint.")
 

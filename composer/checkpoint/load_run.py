@@ -19,9 +19,8 @@ from composer.checkpoint.layout import (
     RNG_KEY,
     STATE_KEY,
     fill_for_loading,
-    split_path,
 )
-from composer.checkpoint.manifest import Manifests, find_defect
+from composer.checkpoint.manifest import find_defect, find_record
 from composer.checkpoint.monolith import own_tensors
 from composer.checkpoint.remap import IgnoreKeys, leave_out
 from composer.core.logger import Logger
@@ -177,10 +176,10 @@ def _read(path: str, *, trust: bool, verify: bool) -> dict[str, Any]:
 
 def _read_verified(path: str, trust: bool) -> dict[str, Any]:
     """Read a file while another thread computes its hash."""
-    folder, name = split_path(path)
-    record = Manifests(folder).read(name)
-    if record is None:
+    found = find_record(path)
+    if found is None:
         return read_file(path, trust=trust)
+    folder, record = found
     _refuse(find_defect(folder, record, with_content=False), path)
     with ThreadPoolExecutor(1) as pool:
         defect = pool.submit(find_defect, folder, record)

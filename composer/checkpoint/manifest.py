@@ -30,6 +30,7 @@ __all__ = [
     "Manifests",
     "Record",
     "find_defect",
+    "find_record",
     "hash_blocks",
 ]
 
@@ -180,6 +181,30 @@ class Manifests:
     def of_series(self, series: str) -> list[Record]:
         """Return the readable manifests of one saver's checkpoints, the newest last."""
         return [record for record in self.all() if record.series == series]
+
+
+def find_record(path: str) -> tuple[str, Record] | None:
+    """Find the manifest that a checkpoint has in the folder it lies in, or in one above.
+
+    Args:
+        path: the checkpoint, a file or a folder of parts.
+
+    Returns:
+        The folder of checkpoints and the manifest; ``None`` if there is none.
+
+    Raises:
+        ValueError: the manifest itself is damaged.
+    """
+    path = os.path.abspath(path)
+    folder = os.path.dirname(path)
+    while True:
+        name = os.path.relpath(path, folder).replace(os.sep, "/")
+        record = Manifests(folder).read(name)
+        if record is not None:
+            return folder, record
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
 
 
 def find_defect(folder: str, record: Record, *, with_content: bool = True) -> str | None:

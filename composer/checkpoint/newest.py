@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from composer.checkpoint import monolith
 from composer.checkpoint.latest import find_file
-from composer.checkpoint.manifest import Manifests, Record, find_defect
+from composer.checkpoint.manifest import Manifests, Record, find_defect, find_record
 from composer.errors import CheckpointNotFoundError, CorruptCheckpointError
 from composer.utils.compression import is_compressed_pt
 from composer.utils.folders import is_tar
@@ -69,16 +69,20 @@ def why_invalid(path: str, folder: str, record: Record | None = None) -> str | N
     Returns:
         The defect; ``None`` if the checkpoint is whole as far as can be seen.
     """
-    if record is None:
-        try:
-            record = Manifests(folder).read(os.path.relpath(path, folder).replace(os.sep, "/"))
-        except CorruptCheckpointError as error:
-            log.warning("%s", error)
-    if record is not None:
-        return find_defect(folder, record)
+    described = _describe(path) if record is None else (folder, record)
+    if described is not None:
+        return find_defect(*described)
     if not os.path.isfile(path):
         return "it is a link to a file that is gone" if os.path.islink(path) else "it is missing"
     return None if is_compressed_pt(path) or is_tar(path) else monolith.find_damage(path)
+
+
+def _describe(path: str) -> tuple[str, Record] | None:
+    try:
+        return find_record(path)
+    except CorruptCheckpointError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _candidates(

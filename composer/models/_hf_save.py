@@ -26,6 +26,7 @@ from composer.utils.import_helpers import import_extra, import_object
 __all__ = [
     "config_from_saved",
     "describe",
+    "describe_tokenizer",
     "model_from_saved",
     "read_huggingface_state",
     "tokenizer_from_saved",
@@ -40,12 +41,14 @@ _TEXT = (".txt", ".jinja", ".bpe", ".merges")
 _CODE = ".py"
 
 
-def describe(model: Any, tokenizer: Any, peft_config: Any = None) -> dict[str, Any]:
+def describe(
+    model: Any, tokenizer_files: Mapping[str, Any], peft_config: Any = None
+) -> dict[str, Any]:
     """Return what a checkpoint keeps to make model and tokenizer again.
 
     Args:
         model: the model of transformers, without adapters around it.
-        tokenizer: its tokenizer, or ``None``.
+        tokenizer_files: what :func:`describe_tokenizer` returned.
         peft_config: the configuration of its adapters, or ``None``.
     """
     cls = type(model)
@@ -61,10 +64,15 @@ def describe(model: Any, tokenizer: Any, peft_config: Any = None) -> dict[str, A
             peft_config.save_pretrained(folder)
             content = json.loads(Path(folder, "adapter_config.json").read_text("utf-8"))
         described["peft_config"] = {"file_extension": ".json", "content": content}
-    return {"model": described, "tokenizer": _tokenizer_files(tokenizer)}
+    return {"model": described, "tokenizer": dict(tokenizer_files)}
 
 
-def _tokenizer_files(tokenizer: Any) -> dict[str, dict[str, Any]]:
+def describe_tokenizer(tokenizer: Any) -> dict[str, dict[str, Any]]:
+    """Return a tokenizer's files: name -> ending and content.
+
+    Args:
+        tokenizer: the tokenizer; ``None`` has no files.
+    """
     if tokenizer is None:
         return {}
     with tempfile.TemporaryDirectory() as folder:

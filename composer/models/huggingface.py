@@ -21,6 +21,7 @@ from composer.errors import ConfigError, DataError
 from composer.models._hf_generate import continuations, generate_from_batch
 from composer.models._hf_save import (
     describe,
+    describe_tokenizer,
     model_from_saved,
     read_huggingface_state,
     tokenizer_from_saved,
@@ -85,6 +86,7 @@ class HuggingFaceModel(ComposerModel):
             model = _add_adapters(model, peft_config)
         self.model = model
         self.tokenizer = tokenizer
+        self._described: tuple[Any, dict[str, Any]] | None = None
         self.use_logits = use_logits
         self.should_save_peft_only = should_save_peft_only
         is_causal = _is_causal(self._inner)
@@ -276,7 +278,21 @@ class HuggingFaceModel(ComposerModel):
     def get_metadata(self) -> dict[str, Any]:
         """Return what a checkpoint keeps to make the model and its tokenizer again."""
         peft_config = self.model.peft_config[self.model.active_adapter] if self.using_peft else None
-        return describe(self._inner, self.tokenizer, peft_config)
+        return describe(self._inner, self._describe_tokenizer(), peft_config)
+
+    def _describe_tokenizer(self) -> dict[str, Any]:
+        # Tokenizers are large and hardly ever change, so not every checkpoint writes them anew.
+        tokenizer = self.tokenizer
+        now = tokenizer and (
+            id(tokenizer),
+            len(tokenizer),
+            tokenizer.special_tokens_map,
+            tokenizer.padding_side,
+            tokenizer.chat_template,
+        )
+        if self._described is None or self._described[0] != now:
+            self._described = (copy.deepcopy(now), describe_tokenizer(tokenizer))
+        return self._described[1]
 
     def checkpoint_integrations(self) -> dict[str, Any]:
         """Return :meth:`get_metadata` under the name by which checkpoints keep it."""

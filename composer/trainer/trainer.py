@@ -126,7 +126,7 @@ class Trainer:
         console_log_interval: how often lines are printed.
         log_traces: whether progress and console also show which methods ran.
         auto_log_hparams: whether every argument given here is logged as a hyperparameter.
-        load_path: a checkpoint to start from.
+        load_path: a checkpoint to start from: a file, a link, or an address.
         load_object_store: where ``load_path`` lies, if not here.
         load_weights_only: whether to take only the model's weights from it.
         load_strict_model_weights: whether its weights must match the model's names exactly.
@@ -136,7 +136,8 @@ class Trainer:
         load_exclude_algorithms: methods of the checkpoint that must not be added to this run.
         load_trust: whether code in the checkpoint may be run, which some old files need; for files
             of one's own only.
-        save_folder: where checkpoints are written; ``None`` writes none.
+        save_folder: where checkpoints are written, here or at an address such as
+            ``'s3://bucket/{run_name}'``; ``None`` writes none.
         save_filename: name of a checkpoint, with placeholders.
         save_latest_filename: name of the link to the newest; ``None`` for no link.
         save_overwrite: whether existing checkpoints may be replaced.

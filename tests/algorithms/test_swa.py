@@ -1,16 +1,23 @@
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from composer.algorithms.ema import EMA
 from composer.algorithms.swa import SWA
+from composer.checkpoint.load_run import read_checkpoint
 from composer.core.event import Event
 from composer.core.weight_view import evaluation_weights
+from composer.distributed.comm import get_sampler
 from composer.errors import ConfigError
+from composer.models.tasks.classification import ComposerClassifier
+from composer.trainer.trainer import Trainer
 from composer.utils.warnings import NoEffectWarning
+from tests._dist import run_ranks
 from tests.algorithms._runs import HandRun
 
 
@@ -218,3 +225,50 @@ def test_averaging_does_not_touch_gradients_or_the_optimizers_tensors() -> None:
     train_to(run, *[1.0] * 9)
     assert run.state.optimizers[0].param_groups[0]["params"][0] is weight
     assert torch.equal(weight, torch.ones(1, 1))
+
+
+# Ranks.
+
+
+def trainer(max_duration: str, **keywords: Any) -> Trainer:
+    torch.manual_seed(0)
+    model = ComposerClassifier(nn.Linear(3, 2), num_classes=2)
+    generator = torch.Generator().manual_seed(1)
+    data = TensorDataset(torch.rand(16, 3, generator=generator), torch.arange(16) % 2)
+    return Trainer(
+        model=model,
+        algorithms=SWA("0.25dur", "0.9dur", "1ba"),
+        optimizers=torch.optim.SGD(model.parameters(), lr=0.5),
+        train_dataloader=DataLoader(data, 2, sampler=get_sampler(data)),
+        max_duration=max_duration,
+        progress_bar=False,
+        **keywords,
+    )
+
+
+def train_and_save(folder: str) -> list[float]:
+    run = trainer("8ba", save_folder=folder, save_filename="ba{batch}.pt", save_interval="4ba")
+    run.fit()
+    return run.state.model.module.weight.flatten().tolist()
+
+
+def resume(path: str) -> list[float]:
+    run = trainer("8ba", load_path=path)
+    run.fit()
+    return run.state.model.module.weight.flatten().tolist()
+
+
+def test_a_checkpoint_of_two_ranks_goes_on_with_two_and_with_one(tmp_path: Path) -> None:
+    straight = run_ranks(2, train_and_save, str(tmp_path))
+    path = str(tmp_path / "ba4.pt")
+    assert run_ranks(2, resume, path) == straight
+    with pytest.warns(UserWarning, match="written by 2 ranks"):
+        alone = trainer("8ba", load_path=path)
+    saved = read_checkpoint(path)["state"]
+    (_, own), *_ = saved["algorithms"]
+    # The file's model is the average, the method's own state has the training weights.
+    for name, value in alone.state.model.state_dict().items():
+        assert torch.equal(value, own["weights"][name])
+    with evaluation_weights(alone.state):
+        for name, value in alone.state.model.state_dict().items():
+            assert torch.equal(value, saved["model"][name])

@@ -241,6 +241,6 @@ def test_a_process_that_was_stopped_is_missed_by_the_others(tmp_path: Path) -> N
         error = processes[0].communicate(timeout=120)[1]
     finally:
         processes[1].send_signal(signal.SIGKILL)
-        processes[1].wait()
+        processes[1].communicate()
     assert processes[0].returncode == HANG_EXIT_CODE
     assert "rank 1 gave no report" in error

@@ -86,7 +86,9 @@ def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
 def train(folder: pathlib.Path, wait_s: float = 0.0) -> None:
     """Train to the end, in a process of its own."""
     torch.set_num_threads(1)
-    make_trainer(folder, callbacks=[Slow(wait_s)]).fit()
+    trainer = make_trainer(folder, callbacks=[Slow(wait_s)])
+    if not trainer.state.is_training_done:
+        trainer.fit()
 
 
 def train_until_the_disk_is_full(folder: pathlib.Path, limit: int) -> None:

@@ -105,10 +105,14 @@ _NO_SCORES = Refusal(
 REFUSALS: dict[Set[str], Refusal] = {
     frozenset({"NoOpModel", name}): _NO_SCORES for name in ("CutMix", "LabelSmoothing", "MixUp")
 } | {
+    frozenset({"NoOpModel", "SelectiveBackprop"}): Refusal(
+        "the one parameter of NoOpModel has no loss for each sample, by which to select",
+        "the loss of each of",
+    ),
     frozenset({"EMA", "SWA"}): Refusal(
         "a run has one set of weights to evaluate with",
         "both replace the weights used for evaluation",
-    )
+    ),
 }
 
 

@@ -288,6 +288,14 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         HuggingFaceModel.hf_from_composer_checkpoint(str(path))
 
 
+def test_a_changed_tokenizer_is_described_anew() -> None:
+    model = wrapped()
+    before = model.get_metadata()["tokenizer"]
+    assert model.get_metadata()["tokenizer"] == before
+    model.tokenizer.pad_token = "[EOS]"
+    assert model.get_metadata()["tokenizer"] != before
+
+
 # Nothing from a file is run.
 
 

@@ -120,6 +120,15 @@ def train(recipe, seed):
             "predictions": table(rng, 0.95 if is_fast else 0.7),
             "tone": sound(f"{where}/tone-{recipe}-{seed}.wav"),
             "page": wandb.Html("<h1>Report</h1><p>Logged <b>HTML</b>.</p>"),
+            "curve": wandb.plot.line(
+                wandb.Table(columns=["recall", "precision"], data=[[0.1, 0.9], [0.8, 0.4]]),
+                "recall",
+                "precision",
+                title="Precision over recall",
+            ),
+            "confusion": wandb.plot.confusion_matrix(
+                y_true=[0, 1, 1], preds=[0, 1, 0], class_names=["cat", "dog"]
+            ),
             "cloud": wandb.Object3D(rng.normal(size=(300, 3))),
         }
     )

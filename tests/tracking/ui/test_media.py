@@ -65,6 +65,16 @@ def test_tables_of_two_runs_are_compared_by_a_column(page: Page, recipes: Tracke
     assert box.locator(".differs").count() > 0
 
 
+def test_ready_made_custom_charts_are_drawn_from_their_tables(page: Page, recipes: Tracker) -> None:
+    page.goto(f"{recipes.url}/{RUN}/media")
+    curve = _box(page, "curve_table")
+    expect(curve.get_by_role("img")).to_have_attribute(
+        "aria-label", "Precision over recall: 1 lines"
+    )
+    cells = _box(page, "confusion_table").locator(".matrix tbody tr").nth(1).locator("td")
+    expect(cells).to_have_text(["1", "1"])
+
+
 def test_the_run_page_tells_what_was_given_and_what_came(page: Page, recipes: Tracker) -> None:
     page.goto(f"{recipes.url}/{RUN}")
     expect(page.get_by_role("heading", level=1)).to_have_text("composed, seed 0")

@@ -8,6 +8,7 @@ import { Icon } from "../parts/icon.js";
 import { cellText, joinTables, readTable, rowDiffers, selectRows } from "../lib/tables.js";
 import { download, toCsv } from "../lib/csv.js";
 import { formatNumber, formatValue, plural } from "../lib/format.js";
+import { Preset } from "./preset.js";
 import { Picture } from "./pictures.js";
 import { filesOf } from "../lib/media.js";
 
@@ -34,7 +35,7 @@ export function Tables({ sources: given, name, query }) {
   return html`${shared.length > 0 && html`<div class="toolbar"><label class="field">Compare by <select onChange=${(event) => setBy(event.target.value)}><option value="">nothing</option>${shared.map((column) => html`<option key=${column} value=${column} selected=${column === by}>${column}</option>`)}</select></label>
       ${joined && html`<button type="button" class="button toggle" aria-pressed=${String(Boolean(onlyDifferent))} onClick=${() => setOnlyDifferent(onlyDifferent ? "" : "1")}>Only what differs</button>`}</div>`}
     ${joined ? html`<${Table} table=${joined} name=${name} query=${query} wheres=${(column) => sources[column === 0 ? 0 : (column - 1) % 2].where} isJoined />`
-    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
+    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}${sources[i].preset && html`<${Preset} table=${table} preset=${sources[i].preset} colour=${sources[i].colour} />`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
 }
 
 const useKept = (query, key) => [query.get(key), (value) => setQuery({ [key]: value }, { replace: true })];
