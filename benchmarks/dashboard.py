@@ -27,6 +27,17 @@ PAINTED = """() => {
     const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     return data.some((value) => value !== 0);
 }"""
+ENLARGE = """() => new Promise((done) => {
+    const start = performance.now();
+    document.querySelector('[aria-label="Enlarge m0"]').click();
+    const look = () => {
+        const canvas = document.querySelector("dialog figure.panel canvas");
+        const isDrawn = canvas && canvas.width > 400 && canvas.getContext("2d")
+            .getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value !== 0);
+        if (isDrawn) done(performance.now() - start); else requestAnimationFrame(look);
+    };
+    look();
+})"""
 FRAMES = """(seconds) => new Promise((done) => {
     const times = [];
     const end = performance.now() + seconds * 1000;
@@ -108,13 +119,10 @@ def charts(browser: Browser, server: Server) -> None:
     page.wait_for_function(PAINTED)
 
     def enlarge() -> float:
-        start = time.perf_counter()
-        page.get_by_role("button", name="Enlarge m0").click()
-        page.wait_for_function(PAINTED.replace("figure.panel", "dialog figure.panel"))
-        taken = time.perf_counter() - start
+        taken = page.evaluate(ENLARGE)
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
-        return taken
+        return taken / 1000
 
     report("a chart of 20 runs, asked for to pixels", median_of(5, enlarge), "s", "< 1")
     report("panning 20 runs", frames_of_panning(page), "frames/s", ">= 30")

@@ -139,9 +139,7 @@ def _of_tensorboard(browser: Any, folder: str) -> None:
 def _of_mlflow(browser: Any, folder: str) -> None:
     store = f"sqlite:///{folder}/mlflow.db"
     for seed in (0, 1):
-        logger = MLFlowLogger("digits", tracking_uri=store, log_system_metrics=False)
-        trainer = _train(logger, seed)
-    del trainer
+        _train(MLFlowLogger("digits", tracking_uri=store, log_system_metrics=False), seed)
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     words = (
@@ -149,8 +147,8 @@ def _of_mlflow(browser: Any, folder: str) -> None:
         "1",
     )  # fmt: skip
     with _server(*words, url=f"{url}/health", folder=folder):
-        _picture(browser, f"{url}/#/experiments/1/runs?viewStateShareKey=&compareRunsMode=CHART",
-                "mlflow.png", wait_s=15)  # fmt: skip
+        page = f"{url}/#/experiments/1/runs?compareRunsMode=CHART"
+        _picture(browser, page, "mlflow.png", wait_s=10, wait_for="text=digits-0")
 
 
 def _of_terminals(browser: Any, folder: str) -> None:
@@ -229,9 +227,14 @@ def _draw(browser: Any, page_text: str, name: str, height: int) -> None:
     page.close()
 
 
-def _picture(browser: Any, url: str, name: str, wait_s: float) -> None:
+def _picture(browser: Any, url: str, name: str, wait_s: float, wait_for: str = "body") -> None:
     page = browser.new_page(viewport=SIZE)
     page.goto(url)
+    page.wait_for_selector(wait_for, timeout=120_000)
+    # What is beside the point, such as MLflow's assistant.
+    close = page.get_by_label("Close", exact=True)
+    if close.count():
+        close.first.click()
     page.wait_for_timeout(wait_s * 1000)
     page.screenshot(path=PICTURES / name)
     page.close()

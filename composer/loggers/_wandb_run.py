@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -130,11 +131,13 @@ class WandBRun:
     def _init_offline(self, options: dict[str, Any], error: Exception) -> Any:
         """Write the run to disk, because there is no server that takes it."""
         self._make_room()
+        # Whoever ends the run later does not make us wait for the server once more.
+        self._options = {**self._options, "mode": "offline"}
         run = self._wandb.init(**{**options, "mode": "offline"})
         log.warning(
             "W&B is not reached (%s). Training goes on; the run is written to %s. Send it later "
             "with: wandb sync %s",
-            _first_line(error), run.dir, run.dir.removesuffix("files").rstrip("/\\"),
+            _first_line(error), run.dir, _folder(run),
         )  # fmt: skip
         return run
 
@@ -264,8 +267,16 @@ class WandBRun:
         atexit.unregister(self._at_exit)
         _owned.discard(self._run)
         # At the end of the program W&B ends its runs itself, before the Trainer can.
-        if not self._is_exiting:
-            self._run.finish(exit_code)
+        if self._is_exiting:
+            return
+        self._run.finish(exit_code)
+        # A setting would raise an error, also where a callback of the user's ends the run.
+        if getattr(self._run, "_finish_timed_out", False):
+            log.warning(
+                "W&B has not taken all of the run in time. It is on disk; send it later with: "
+                "wandb sync --include-online %s",
+                _folder(self._run),
+            )
 
 
 def _next_step(run: Any) -> int:
@@ -274,6 +285,11 @@ def _next_step(run: Any) -> int:
         return 0
     # Of a run that goes on, the first is right at once; of one that the user has used, the second.
     return max(run.starting_step, run.step)
+
+
+def _folder(run: Any) -> str:
+    """Return the folder of a run, as ``wandb sync`` takes it."""
+    return os.path.dirname(run.dir)
 
 
 def _first_line(error: Exception) -> str:

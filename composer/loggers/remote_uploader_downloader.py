@@ -138,6 +138,7 @@ class RemoteUploaderDownloader(LoggerDestination):
         An existing object that may not be replaced is reported by the next event.
         """
         if self._is_closed:
+            log.warning("%s came after the end of the run and is not uploaded", file_path)
             return
         self._run_name = state.run_name
         self._started().submit(file_path, self._name(remote_file_name), overwrite=overwrite)

@@ -33,7 +33,6 @@ _NOT_COMPARED = (
     "state/metadata",
     "state/callbacks/CheckpointSaver",
     "state/dataset_state/position",
-    "state/fits",
 )
 _CLOCKS = "_wct"
 _TRAINED = ("state/model/", "state/optimizers/")

@@ -81,7 +81,7 @@ def set_online(monkeypatch: pytest.MonkeyPatch, tracker: Tracker, home: Path, pr
 def sync(home: Path, tracker: Tracker, run_dir: str | None = None) -> str:
     """Send what was written to disk, as a user does: a run, or all that were offline."""
     forget_wandb()
-    paths = [] if run_dir is None else [str(Path(run_dir).parent)]
+    paths = [] if run_dir is None else ["--include-online", str(Path(run_dir).parent)]
     done = subprocess.run(
         [sys.executable, "-m", "wandb", "sync", "--yes", *paths],
         env=tracker.environment(home), cwd=home, capture_output=True, text=True, timeout=120,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ class S3Server:
         self.downloads: list[str] = []
         self._num_busy = 0
         self._idle = threading.Condition()
+        self._hurry = threading.Event()
         self.start()
         client = boto3.client("s3", endpoint_url=self.url, region_name="us-east-1", **KEYS)
         client.create_bucket(Bucket=BUCKET)
@@ -61,8 +61,10 @@ class S3Server:
     def reset(self) -> None:
         """Wait for requests that are under way, then forget everything but the objects."""
         self.failures_left, self.failing_status, self.delay_s = 0, "503 Slow Down", 0.0
+        self._hurry.set()
         with self._idle:
             assert self._idle.wait_for(lambda: self._num_busy == 0, timeout=60)
+        self._hurry.clear()
         self.uploads.clear()
         self.downloads.clear()
 
@@ -80,7 +82,7 @@ class S3Server:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         # A client sends again only what was read.
         if method in ("PUT", "GET") and path.count("/") > 1:
-            time.sleep(self.delay_s)
+            self._hurry.wait(self.delay_s)
             if self.failures_left > 0:
                 self.failures_left -= 1
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

@@ -232,12 +232,12 @@ def test_refused_credentials_are_not_tried_again(s3: S3Server, tmp_path: Path) -
 
 
 def test_closing_is_bounded_where_the_service_is_slow(s3: S3Server, tmp_path: Path) -> None:
-    s3.delay_s = 4
+    s3.delay_s = 60
     uploader = Uploader(s3.store())
     uploader.submit(text_file(tmp_path, "x"), "a", overwrite=True)
     begin = time.monotonic()
     assert uploader.close(timeout_s=0.2) == ["a"]
-    assert time.monotonic() - begin < 3.5
+    assert time.monotonic() - begin < 30
 
 
 def test_what_could_not_be_uploaded_goes_on_at_the_next_start(

@@ -94,7 +94,7 @@ class ProjectData {
 const known = new Map();
 const keyOf = ({ entity, project }) => JSON.stringify([entity, project]);
 
-export function projectData(where) {
+function projectData(where) {
   const key = keyOf(where);
   if (!known.has(key)) known.set(key, new ProjectData({ entity: where.entity, project: where.project }));
   return known.get(key);

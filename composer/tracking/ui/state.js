@@ -30,7 +30,7 @@ export function setQuery(changes, { replace = false } = {}) {
   go(`${location.pathname}${text ? `?${text}` : ""}`, { replace });
 }
 
-export class Query {
+class Query {
   constructor(search) { this.entries = new URLSearchParams(search); }
   get(name, otherwise = "") { return this.entries.get(name) ?? otherwise; }
   all(name) { return this.entries.getAll(name); }
@@ -64,7 +64,7 @@ document.addEventListener("click", (event) => {
 });
 
 // The theme is the reader's, not the view's: it stays out of the address.
-export function currentTheme() {
+function currentTheme() {
   const kept = localStorage.getItem("theme");
   return kept === "light" || kept === "dark" ? kept : "auto";
 }

@@ -6,7 +6,7 @@ import { parseFilter } from "./lib/filter.js";
 import { groupNumber, groupRuns, sortBy, sortRuns } from "./lib/rows.js";
 import { isDark } from "./state.js";
 
-export const MOST_DRAWN = 20;
+const MOST_DRAWN = 20;
 
 export function chosenColours(query) {
   return Object.fromEntries(query.all("colour").map((text) => [text.slice(0, text.lastIndexOf(":")), Number(text.slice(text.lastIndexOf(":") + 1))]));

@@ -17,7 +17,7 @@ const MOST_COLOURS = 40;
 const shade = (share) => `oklch(0.68 0.15 ${(265 - 225 * share).toFixed(1)})`;
 
 // Numbers stand where their size puts them, texts one above another.
-export function axisOf(values) {
+function axisOf(values) {
   const numbers = values.filter((value) => typeof value === "number" && Number.isFinite(value));
   const isNumbers = numbers.length > 0 && values.every((value) => typeof value === "number" || value === undefined || value === null);
   if (isNumbers) {

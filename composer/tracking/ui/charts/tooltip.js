@@ -4,7 +4,7 @@ import { formatDuration, formatNumber, formatTime } from "../lib/format.js";
 
 const MOST = 10;
 
-export function axisText(axis, x) {
+function axisText(axis, x) {
   if (axis?.kind === "duration") return formatDuration(x);
   if (axis?.kind === "time") return formatTime(x);
   return `${axis?.label || "step"} ${formatNumber(Number(x.toPrecision(7)), 6)}`;

@@ -3,7 +3,6 @@
 const HUES = [255, 45, 150, 345, 195, 85, 300, 225, 120];
 const TURN = 137.508;
 
-export const NUM_HUES = HUES.length;
 export const PALETTE = HUES.map((_, place) => place);
 
 function hueOf(place) {

@@ -12,7 +12,7 @@ const PLAIN = {
   runtime: (run) => runtimeOf(run),
   steps: (run) => run.history_lines,
 };
-export const PLAIN_COLUMNS = Object.keys(PLAIN);
+const PLAIN_COLUMNS = Object.keys(PLAIN);
 const SUMMARIES = ["min", "max", "mean", "best", "last"];
 const flat = new WeakMap();
 

@@ -16,7 +16,7 @@ export function guessQuality(metrics) {
 }
 
 // What a run paid at the end of its line and what it got for it.
-export function outcome(line, isHigh, isBest) {
+function outcome(line, isHigh, isBest) {
   const good = [];
   for (let i = 0; i < line.size; i += 1) if (Number.isFinite(line.y[i]) && Number.isFinite(line.x[i])) good.push(i);
   if (!good.length) return null;
@@ -27,7 +27,7 @@ export function outcome(line, isHigh, isBest) {
 }
 
 // The cost at which a line first reaches a target; NaN if it never does.
-export function costToTarget(line, target, isHigh) {
+function costToTarget(line, target, isHigh) {
   const edge = isHigh ? line.high : line.low;
   for (let i = 0; i < line.size; i += 1) {
     if (Number.isFinite(edge[i]) && (isHigh ? edge[i] >= target : edge[i] <= target)) return line.x[i];

@@ -17,9 +17,3 @@ export function halfWidth({ n, sd }) {
   const t = n - 1 < T95.length ? T95[n - 1] : 1.96 + 2.4 / (n - 1);
   return (t * sd) / Math.sqrt(n);
 }
-
-export function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}

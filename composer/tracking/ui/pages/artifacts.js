@@ -17,7 +17,7 @@ export function ArtifactsPage({ data, rest, query }) {
   if (!collections) return html`<div class="empty" aria-busy="true" />`;
   const [name, version] = rest;
   const chosen = collections.find((each) => each.name === name);
-  return html`<div class="split is-even"><nav class="sidebar is-free" aria-label="Collections"><${Collections} ...${{ where, collections, name, query }} /></nav>
+  return html`<div class="split"><nav class="sidebar is-free" aria-label="Collections"><${Collections} ...${{ where, collections, name, query }} /></nav>
     <div class="content">${chosen ? html`<${Version} key=${`${name} ${version}`} where=${where} collection=${chosen} version=${version ?? chosen.versions[0]?.version} query=${query} />` : html`<div class="empty"><h2>${collections.length ? plural(collections.length, "collection") : "No artifacts"}</h2><p>${collections.length ? "Choose one to see its versions." : "Files that runs log with run.log_artifact are kept here, version by version."}</p></div>`}</div></div>`;
 }
 

@@ -18,7 +18,7 @@ export function ChartsPage({ data, view, query }) {
   </div>`;
 }
 
-export function chartView(query) {
+function chartView(query) {
   return {
     x: query.get("x") || undefined, low: query.number("low"), high: query.number("high"),
     logX: query.has("logx"), logY: query.has("logy"), smoothing: query.number("smooth", 0),

@@ -17,7 +17,7 @@ const MOST_CONFIG = 5;
 const MOST_METRICS = 4;
 
 // Until columns are chosen: what differs between the runs, and the first metrics.
-export function defaultColumns(runs) {
+function defaultColumns(runs) {
   const tags = runs.some((run) => run.tags.length) ? ["tags"] : [];
   const summaries = metricsOf(runs).map((metric) => `summary.${metric}`).filter((column) => isNumeric(runs, column));
   return [...FIRST, ...tags, ...varying(runs, MOST_CONFIG), ...summaries.slice(0, MOST_METRICS)];

@@ -41,7 +41,7 @@ function Numbers({ title, items, onClose }) {
 }
 
 // What each line came to; the same for eyes and for screen readers.
-export function Legend({ items }) {
+function Legend({ items }) {
   return html`<div class="scroll"><table class="plain"><thead><tr><th>Run</th><th>Last</th><th>Lowest</th><th>Highest</th><th>Mean</th><th>Points</th><th>Not finite</th></tr></thead>
     <tbody>${items.map(({ id, label, colour, line }) => {
       const all = describe(Array.from(line.y));
