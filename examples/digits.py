@@ -122,7 +122,7 @@ def main():
                 print(f"{recipe.__name__}, seed {seed}", flush=True)
                 runs[recipe.__name__].append(Run(*train(recipe, seed, given.epochs)))
         report(runs, TARGET, plot=f"{given.out}/digits.png")
-        look(address, PROJECT)
+        look(address, PROJECT, TARGET)
 
 
 if __name__ == "__main__":

@@ -43,14 +43,16 @@ def tracker(folder):
         server.stdout.close()
 
 
-def look(address, project):
+def look(address, project, target):
     """Say where the runs can be seen; where somebody sits at the terminal, wait for them.
 
     Args:
         address: the tracker's.
-        project: the project to open.
+        project: the project to open, at its page of quality against cost.
+        target: the accuracy to mark there.
     """
-    page = f"{address}/local/{project}"
+    quality = "metrics/eval/MulticlassAccuracy"
+    page = f"{address}/local/{project}/cost?group=group&quality={quality}&target={target}"
     if not sys.stdin.isatty():
         print(f"Dashboard: {page} (it ends with this program, which nobody watches)")
         return

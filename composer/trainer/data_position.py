@@ -257,11 +257,12 @@ def _why_replay(loader: Iterable[Any], cursor: IndexCursor | None, mark: Mark | 
             "composer.utils.dist.get_sampler can"
         )
     if mark["draws"]:
-        lives_on = getattr(loader, "persistent_workers", False)
+        drawing = "its worker processes draw random numbers as they read samples"
+        if getattr(loader, "persistent_workers", False):
+            drawing = f"{drawing}, which is exact in the first epoch alone as they live on"
         return (
-            "its worker processes draw random numbers as they read samples"
-            f"{', which is exact in the first epoch alone as they live on' if lives_on else ''}; "
-            "wrap the data set in composer.SeededDataset to make them depend on the sample alone"
+            f"{drawing}; wrap the data set in composer.SeededDataset to make them depend on the "
+            "sample alone"
         )
     return None
 
