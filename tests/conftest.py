@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.storage._servers import S3Server
@@ -35,9 +37,16 @@ OUTSIDE = (
 )
 
 
+# How fast examples are made says something of the machine and its load only.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for name in OUTSIDE:
         os.environ.pop(name, None)
+    # A shell that starts the tests in the background makes them, and what they start, deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = os.environ.get("COMPOSER_TESTED_FROM")
     if wanted:
         _check_place(Path(wanted))

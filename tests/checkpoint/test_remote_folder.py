@@ -280,7 +280,8 @@ def test_a_killed_run_goes_on_from_a_whole_checkpoint(
 ) -> None:
     s3.delay_s = delay_s
     with subprocess.Popen(
-        [sys.executable, "-c", KILLED], env={**os.environ, "PYTHONPATH": os.getcwd()}
+        [sys.executable, "-c", KILLED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as process:
         while not any("manifests" in name for name in list(s3.uploads)):
             assert process.poll() is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from composer.checkpoint.monolith import as_plain
+from composer.checkpoint.plain import as_plain
 from composer.core.random_sources import (
     find_generators,
     fingerprint,

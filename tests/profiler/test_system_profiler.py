@@ -25,7 +25,7 @@ class Slow(Callback):
 
 
 def test_processor_memory_disk_and_network_are_counters() -> None:
-    notes = Notes()
+    notes, before = Notes(), set(threading.enumerate())
     profiler = Profiler(
         cyclic_schedule(warmup=0, active=10), notes, True, True, True, True, 0.01,
         torch_prof_profile_memory=False, torch_prof_with_flops=False,
@@ -39,7 +39,8 @@ def test_processor_memory_disk_and_network_are_counters() -> None:
     assert counters["swap"].keys() == {"used_MiB", "available_MiB"}
     assert counters.keys() == {"cpu", "memory", "swap", "disk", "network"}
     trainer.close()
-    assert "SystemProfiler" not in {thread.name for thread in threading.enumerate()}
+    left = set(threading.enumerate()) - before
+    assert "SystemProfiler" not in {thread.name for thread in left}
 
 
 def test_it_needs_a_profiler() -> None:

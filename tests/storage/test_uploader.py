@@ -283,7 +283,7 @@ def test_a_killed_process_loses_nothing(s3: S3Server, tmp_path: Path, use_proces
         [sys.executable, "-c", KILLED, str(path), str(use_processes)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "submitted\n"
@@ -313,8 +313,14 @@ def test_two_processes_at_once_do_not_touch_each_others_files(
 
 
 def helpers() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [each for each in children if "composer.storage.transfer" in " ".join(each.cmdline())]
+    return [each for each in psutil.Process().children() if _is_helper(each)]
+
+
+def _is_helper(process: psutil.Process) -> bool:
+    try:
+        return "composer.storage.transfer" in " ".join(process.cmdline())
+    except psutil.ZombieProcess:  # another test's, which has ended and was not waited for
+        return False
 
 
 @pytest.mark.usefixtures("all_in_helpers")
