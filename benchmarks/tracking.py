@@ -1,6 +1,6 @@
 """Measures the tracker: a real client's run, a load generator, large projects, disk per number.
 
-Run: python benchmarks/tracking.py [sdk|load|large|all]. Prints one line per measurement; the
+Run: python benchmarks/tracking.py [sdk|peers|load|large|all]. Prints one line per measurement; the
 targets stand beside them. Server figures are of the server's process: CPU is the difference over
 the work, memory the resident set at its highest.
 """
@@ -42,6 +42,44 @@ history = time.perf_counter() - start
 start = time.perf_counter(); m = len(list(run.scan_history())); scan = time.perf_counter() - start
 print(json.dumps([history, n, scan, m]))
 """
+
+# The same run in other trackers, as each is used on one machine; the last line is CPU seconds of
+# the process and its children.
+PEER_HEAD = """
+import os, random, sys
+folder, steps = sys.argv[1], int(sys.argv[2])
+rows = [{f"m{k}": random.random() for k in range(10)} for _ in range(steps)]
+def used():
+    return sum(os.times()[:4])
+"""
+PEERS = {
+    "tensorboard": """
+from torch.utils.tensorboard import SummaryWriter
+start = used()
+writer = SummaryWriter(folder)
+for step, row in enumerate(rows):
+    for name, value in row.items():
+        writer.add_scalar(name, value, step)
+writer.close()
+print(used() - start)
+""",
+    "mlflow": """
+import mlflow
+mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+client = mlflow.MlflowClient()
+run = client.create_run(client.create_experiment("bench", artifact_location=folder))
+from mlflow.entities import Metric
+start = used()
+for first in range(0, steps, 100):
+    metrics = [
+        Metric(name, value, 1_700_000_000_000 + step, step)
+        for step in range(first, min(first + 100, steps))
+        for name, value in rows[step].items()
+    ]
+    client.log_batch(run.info.run_id, metrics)
+print(used() - start)
+""",
+}
 
 
 class Server:
@@ -151,6 +189,35 @@ def sdk() -> None:
     report(f"Api history() of {n} rows", history * 1000, "ms", "< 50")
     report(f"Api scan_history() of {m} rows", scan, "s", "< 1")
     server.stop()
+
+
+def peers(steps: int = 20_000) -> None:
+    """Log one run of 10 metrics with the SDK to this server, and to other trackers."""
+    server = Server()
+    server.client(SDK, "warm", "10")
+    cpu, disk = server.cpu_s(), server.disk_bytes()
+    seconds = float(server.client(SDK, "run", str(steps)))
+    time.sleep(0.5)
+    what = f"{steps:,} steps x 10"
+    report(f"{what}: ours, CPU of the server", server.cpu_s() - cpu, "s", "-")
+    report(f"{what}: ours, time of the client", seconds, "s", "-")
+    report(f"{what}: ours, disk", (server.disk_bytes() - disk) / 1e6, "MB", "-")
+    server.stop()
+    for name, script in PEERS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", PEER_HEAD + script, folder, str(steps)],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                print(f"{name}: not measured: {done.stderr.strip().splitlines()[-1]}", flush=True)
+                continue
+            size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+            used = float(done.stdout.split()[-1])
+            report(f"{what}: {name}, CPU of client and store", used, "s", "-")
+            report(f"{what}: {name}, time", time.perf_counter() - start, "s", "-")
+            report(f"{what}: {name}, disk", size / 1e6, "MB", "-")
 
 
 async def _load(
@@ -311,13 +378,17 @@ def _read(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", default="all", choices=["sdk", "load", "large", "all"])
+    parser.add_argument(
+        "what", nargs="?", default="all", choices=["sdk", "peers", "load", "large", "all"]
+    )
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--long", type=int, default=10_000_000)
     given = parser.parse_args()
     if given.what in ("sdk", "all"):
         sdk()
+    if given.what in ("peers", "all"):
+        peers()
     if given.what in ("load", "all"):
         load()
     if given.what in ("large", "all"):
