@@ -297,7 +297,8 @@ def test_a_killed_process_loses_nothing(s3: S3Server, tmp_path: Path, use_proces
     assert Uploader(s3.store(), scope="run").close(PATIENT_S) == []
     names = [f"part-{index}" for index in range(6)]
     assert s3.store().list_objects() == ["manifest", *names]
-    assert s3.uploads[-1] == "manifest"
+    # A helper of the killed process may send its file once more, after all is there.
+    assert all(s3.uploads.index(name) < s3.uploads.index("manifest") for name in names)
     assert content(s3.store(), "manifest", tmp_path) == "content" * 1000
 
 
