@@ -52,8 +52,13 @@ class Place:
     stream: io.StringIO = field(default_factory=io.StringIO)
 
     def content(self) -> str:
-        """Everything that was written, files and stream."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        """Everything that was written, files and stream, but for what clients say of themselves."""
+        files = sorted(
+            path
+            for path in self.folder.rglob("*")
+            # W&B's own notes on how it ends come a moment after it has ended.
+            if path.is_file() and not path.name.startswith("debug")
+        )
         texts = [path.read_bytes().decode("utf-8", "replace") for path in files]
         return self.stream.getvalue() + "".join(texts)
 
