@@ -283,6 +283,7 @@ def test_it_takes_everything_before_there_is_a_run(make: Make, place: Place) -> 
 def test_it_changes_nothing_of_what_is_trained(make: Make, place: Place) -> None:
     ends: list[Any] = []
     for loggers in (None, make(place)):
+        torch.manual_seed(0)
         trainer = make_trainer(loggers)
         trainer.fit()
         trainer.close()
