@@ -16,6 +16,7 @@ from composer.ablation.arms import ALL, OFF, Arm
 from composer.ablation.records import Record
 from composer.ablation.statistics import FEW, Comparison, compare, holm
 from composer.utils.atomic import write_text
+from composer.utils.text_table import format_table
 
 __all__ = ["Report", "Row"]
 
@@ -172,7 +173,7 @@ class Report:
         header = ("arm", "final", "gain", "95 % interval", "p", "step cost")
         if self.target is not None:
             header = (*header, f"reached {self.target:g}", "seconds to it", "times as fast")
-        lines += _table([header, *(self._cells(row) for row in self.rows)])
+        lines += format_table([header, *(self._cells(row) for row in self.rows)])
         lines += ["", *(f"note: {text}" for text in self.warnings)] if self.warnings else []
         return "\n".join(lines)
 
@@ -226,15 +227,6 @@ def _finals(records: Sequence[Record | None]) -> list[float]:
 def _mean(values: Sequence[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
     return statistics.fmean(finite) if finite else math.nan
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
 def _without_nan(value: Any) -> Any:

@@ -9,6 +9,7 @@ from composer.core.algorithm import Algorithm
 from composer.core.engine import Engine
 from composer.core.event import Event
 from composer.core.state import State
+from composer.utils.text_table import format_table
 
 __all__ = ["Action", "Composition", "Conflict"]
 
@@ -72,7 +73,7 @@ class Composition:
         if not self._state.algorithms:
             return "no methods: a plain training loop"
         lines = [f"methods: {', '.join(map(repr, self._state.algorithms))}", ""]
-        lines += _table([("event", "order", "method", "writes"), *map(_row, self.actions)])
+        lines += format_table([("event", "order", "method", "writes"), *map(_row, self.actions)])
         idle = self._idle()
         if idle:
             lines += ["", *(f"{name} acts on no event of the loop" for name in idle)]
@@ -111,12 +112,3 @@ def _conflict(left: Algorithm, right: Algorithm) -> Conflict | None:
 def _row(action: Action) -> tuple[str, ...]:
     name = type(action.method).__name__ + (" (where it matches)" if action.is_conditional else "")
     return action.event.value, str(action.position + 1), name, ", ".join(action.writes) or "-"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
