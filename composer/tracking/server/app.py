@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from composer.tracking.server import uploads
 from composer.tracking.server.api import (
+    ablation,
     admin,
     artifacts,
     changes,
@@ -84,6 +85,7 @@ def routes() -> list[BaseRoute]:
         _route("/api/artifact", artifacts.show, "GET"),
         _route("/api/lineage", artifacts.lineage, "GET"),
         _route("/api/chart", history.chart, "GET"),
+        _route("/api/ablation", ablation.take, "POST"),
         _route("/api/custom_chart", charts.show, "GET"),
         _route("/api/frame/{kind}", charts.frame, "GET"),
         _route("/api/stream", stream.events, "GET"),
