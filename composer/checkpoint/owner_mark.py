@@ -225,6 +225,5 @@ def _owner_of(found: dict[str, Any]) -> str:
     if not found:
         return "another run"
     return (
-        f"the run {found.get('run_name')!r} (process {found.get('process')} on "
-        f"{found.get('host')})"
+        f"the run {found.get('run_name')!r} (process {found.get('process')} on {found.get('host')})"
     )

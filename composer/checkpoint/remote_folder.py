@@ -176,7 +176,8 @@ class RemoteFolder:
     @property
     def records(self) -> list[Record]:
         """The manifests of the checkpoints in the bucket or on their way there, the newest last."""
-        return [self._records[name] for name in self._records if name in self._retention.names]
+        kept = set(self._retention.names)
+        return [record for record in list(self._records.values()) if record.name in kept]
 
     def adopt(self, names: Iterable[str]) -> None:
         """Take over checkpoints that the run has written under another run name.

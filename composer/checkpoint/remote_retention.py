@@ -53,7 +53,7 @@ class RemoteRetention:
             self._stored = {record.name: record for record in records}
 
     def expect(self, record: Record) -> None:
-        """Say that a checkpoint is on its way; nothing of its name is deleted before it is there."""
+        """Say that a checkpoint is on its way; until then its name is safe."""
         with self._lock:
             self._coming[record.name] += 1
 
@@ -70,8 +70,8 @@ class RemoteRetention:
             self._stored[record.name] = record
             if self._retention is None:
                 return
-            own = [r for r in self._stored.values() if r.series == record.series and self._is_own(r)]
-            own.sort(key=lambda each: each.sequence)
+            series = [r for r in self._stored.values() if r.series == record.series]
+            own = sorted(filter(self._is_own, series), key=lambda each: each.sequence)
             for outdated in self._retention.outdated(own):
                 if self._coming[outdated.name] == 0:
                     self._delete(outdated)
@@ -80,7 +80,7 @@ class RemoteRetention:
     def names(self) -> list[str]:
         """Names of the checkpoints that are in the store or on their way there."""
         with self._lock:
-            return list({**self._stored, **{name: None for name in +self._coming}})
+            return list({**self._stored, **dict.fromkeys(+self._coming)})
 
     def _delete(self, record: Record) -> None:
         # The manifest goes last: until then it says what is left to delete.

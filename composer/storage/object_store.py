@@ -14,9 +14,21 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from composer.errors import ConfigError, ObjectExistsError, ObjectNotFoundError, StorageTransientError
+from composer.errors import (
+    ConfigError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageTransientError,
+)
 
-__all__ = ["ObjectStore", "ObjectStoreTransientError", "Progress", "check_name", "check_source", "exists_already"]
+__all__ = [
+    "ObjectStore",
+    "ObjectStoreTransientError",
+    "Progress",
+    "check_name",
+    "check_source",
+    "exists_already",
+]
 
 StrPath = str | os.PathLike[str]
 

@@ -52,7 +52,7 @@ def test_a_second_run_refuses_and_names_the_first(store: ObjectStore, tmp_path: 
     first = mark(store, tmp_path / "here" / "owner", "digits")
     first.take()
     second = mark(store, tmp_path / "there" / "owner", lease_s=60)
-    with pytest.raises(CheckpointError, match="in use by the run 'digits'.*save_folder or a run"):
+    with pytest.raises(CheckpointError, match=r"in use by the run 'digits'.*save_folder or a run"):
         second.take()
     first.check()
     first.release()

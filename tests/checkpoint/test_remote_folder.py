@@ -263,9 +263,7 @@ def stored(s3: S3Server) -> list[str]:
 
 
 @pytest.fixture
-def on_another_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], None]:
+def on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def move() -> None:
         monkeypatch.setenv("COMPOSER_UPLOAD_FOLDER", str(tmp_path / "another-machine"))
 

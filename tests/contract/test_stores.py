@@ -215,7 +215,7 @@ def test_wrong_credentials_are_no_reason_to_try_again(tmp_path: Path) -> None:
 
 def test_an_object_is_created_once(store: ObjectStore, tmp_path: Path) -> None:
     store.create_object("folder/mark.json", b"first")
-    with pytest.raises(FileExistsError, match="folder/mark.json' exists"):
+    with pytest.raises(FileExistsError, match=r"folder/mark\.json' exists"):
         store.create_object("folder/mark.json", b"second")
     store.download_object("folder/mark.json", tmp_path / "mark")
     assert (tmp_path / "mark").read_bytes() == b"first"
@@ -223,9 +223,7 @@ def test_an_object_is_created_once(store: ObjectStore, tmp_path: Path) -> None:
     store.create_object("folder/mark.json", b"third")
 
 
-def test_of_several_that_create_an_object_at_once_one_succeeds(
-    store: ObjectStore,
-) -> None:
+def test_of_several_that_create_an_object_at_once_one_succeeds(store: ObjectStore) -> None:
     if isinstance(store, LibcloudObjectStore):
         pytest.skip("Libcloud cannot create in one step")
 
