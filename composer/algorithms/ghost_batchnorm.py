@@ -82,7 +82,8 @@ class _GhostBatchNorm(nn.Module):
             )
         number = math.ceil(size / self.ghost_batch_size)
         least, larger = divmod(size, number)
-        # In one call with all sizes, whose gradient is one tensor and not a sum of as many.
+        # In one call with all sizes, whose gradient is one tensor and not a sum of as many. With
+        # tensor_split, models that torch 2.13 compiles to native code came to be NaN.
         parts = input.split([least + 1] * larger + [least] * (number - larger))
         return torch.cat(self._normalize(parts, size))
 
