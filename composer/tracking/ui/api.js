@@ -21,8 +21,10 @@ export function query(values) {
 
 export const get = (path, values = {}, options = {}) => ask(`${path}?${query(values)}`, options);
 
-export const post = (path, body) =>
-  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+// Sends JSON as text.
+export const send = (path, body) => ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+
+export const post = (path, body) => send(path, JSON.stringify(body));
 
 export const fileAddress = (where, path) => `${prefix}/api/run/file?${query({ ...where, path })}`;
 export const chartFrameAddress = (kind) => `${prefix}/api/frame/${kind}`;
