@@ -38,3 +38,4 @@ from composer.algorithms.swa import SWA as SWA
 from composer.algorithms.weight_standardization import (
     WeightStandardization as WeightStandardization,
 )
+from composer.algorithms.whitening import Whitening as Whitening

@@ -74,7 +74,7 @@ def _update(
 
 
 def mean_square(
-    grads: Sequence[Tensor], variances: Sequence[Tensor], beta2: float, step: Tensor
+    grads: list[Tensor], variances: list[Tensor], beta2: float, step: Tensor
 ) -> Tensor:
     """Return the mean of Adam's second moments as they will be after a step, bias corrected.
 
