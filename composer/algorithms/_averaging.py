@@ -107,12 +107,12 @@ class WeightPairs:
             group[1].append(_local(averages[name]))
         self._groups = [(kind, *tensors) for (kind, *_), tensors in groups.items()]
 
-    @torch.no_grad()
     def average(self, smoothing: float) -> None:
         """Set averages to ``smoothing * average + (1 - smoothing) * weight``.
 
         Integers and truth values are copied.
         """
+        # All of these are detached, so nothing is recorded and no context is needed for that.
         for kind, weights, averages in self._groups:
             if kind == "finite":
                 torch._foreach_lerp_(averages, weights, 1 - smoothing)

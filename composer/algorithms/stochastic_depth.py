@@ -165,8 +165,13 @@ class StochasticDepth(Algorithm):
             )
         self.events: Mapping[Event, str] = {Event.INIT: "convert"}
         if self.drop_warmup > 0:
-            self.events = {Event.INIT: "convert", Event.BATCH_START: "warm_up"}
+            self.events = {
+                Event.INIT: "convert",
+                Event.AFTER_LOAD: "take_up",
+                Event.BATCH_START: "warm_up",
+            }
         self._layers: list[tuple[StochasticLayer, float]] | None = None
+        self._share: float | None = None
 
     def __repr__(self) -> str:
         values = (f"{name}={value!r}" for name, value in self.arguments().items())
@@ -202,6 +207,31 @@ class StochasticDepth(Algorithm):
 
     def warm_up(self, state: State, logger: Logger) -> None:
         """Set the rates for where training stands."""
+        elapsed = state.get_elapsed_duration()
+        share = 1.0 if elapsed is None else min(1.0, elapsed.value / self.drop_warmup)
+        self._set_rates(state, share)
+        if share < 1.0 and logger.listens_to_metrics:
+            logger.log_metrics({"stochastic_depth/drop_rate": self.drop_rate * share})
+
+    def take_up(self, state: State, logger: Logger) -> None:
+        """Set the rates of the last batch before a checkpoint: an evaluation may come first."""
+        del logger
+        if self._share is not None:
+            self._set_rates(state, self._share)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what share of their full values the rates have now."""
+        return {**super().state_dict(), "share": self._share}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Keep the share for the event AFTER_LOAD, which has the model.
+
+        Args:
+            state: what :meth:`state_dict` returned.
+        """
+        self._share = state.get("share")
+
+    def _set_rates(self, state: State, share: float) -> None:
         if self._layers is None:
             found = _layers(state.model)
             rates = [
@@ -209,12 +239,9 @@ class StochasticDepth(Algorithm):
                 for index in range(len(found))
             ]
             self._layers = list(zip(found, rates, strict=True))
-        elapsed = state.get_elapsed_duration()
-        share = 1.0 if elapsed is None else min(1.0, elapsed.value / self.drop_warmup)
+        self._share = share
         for layer, rate in self._layers:
             layer.drop_rate = rate * share
-        if share < 1.0 and logger.listens_to_metrics:
-            logger.log_metrics({"stochastic_depth/drop_rate": self.drop_rate * share})
 
 
 def _share_of_training(given: float | Time[Any] | str) -> float:

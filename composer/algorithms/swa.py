@@ -137,7 +137,8 @@ class SWA(WeightAverage):
     def update(self, state: State, logger: Logger) -> None:
         """Add the weights to the average where that is due, and end where that is due."""
         self.check_not_shown()
-        if self._is_done or not has_passed(state, self.swa_start):
+        has_begun = self._num_steps > 0 or has_passed(state, self.swa_start)
+        if self._is_done or not has_begun:
             return
         if has_passed(state, self.swa_end):
             self._finish(state)

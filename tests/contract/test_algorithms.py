@@ -24,6 +24,7 @@ from composer.core.weight_view import evaluation_weights
 from composer.registry import ALGORITHMS
 from tests.contract._cases import CASES, Case, first_cases
 from tests.contract._method_runs import (
+    assert_close,
     assert_equal,
     assert_finite,
     make_trainer,
@@ -195,25 +196,36 @@ def fresh_compiler() -> Iterator[None]:
 compiled = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 
 
+def check_compiled(case: Case, **options: Any) -> None:
+    """A compiled model trains to the weights that it trains to as it is."""
+    plain = make_trainer(case, "2ba")
+    plain.fit()
+    trainer = make_trainer(case, "2ba", compile_config=options)
+    trainer.fit()
+    # In low precision operations that are fused are not rounded in between.
+    share = 0.02 if "precision" in case.keywords else 1e-4
+    assert_close(weights(plain), weights(trainer), share)
+
+
 @compiled
 @first_of_all
 @pytest.mark.usefixtures("fresh_compiler")
-def test_it_works_on_a_compiled_model(case: Case) -> None:
-    trainer = make_trainer(case, "2ba", compile_config={"backend": "aot_eager"})
-    trainer.fit()
-    assert_finite(trainer)
+def test_it_trains_alike_on_a_compiled_model(case: Case) -> None:
+    check_compiled(case, backend="aot_eager")
 
 
 @pytest.mark.full
+# Compiling takes minutes where other work runs.
+@pytest.mark.timeout(900)
 @compiled
 @all_cases
 @pytest.mark.usefixtures("fresh_compiler")
 # torch's own: its code generator imports what torch has deprecated.
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_it_works_on_a_model_compiled_to_native_code(case: Case) -> None:
-    trainer = make_trainer(case, "2ba", compile_config={})
-    trainer.fit()
-    assert_finite(trainer)
+def test_it_trains_alike_on_a_model_compiled_to_native_code(case: Case) -> None:
+    # Native code draws random numbers of its own otherwise.
+    with torch._inductor.config.patch(fallback_random=True):
+        check_compiled(case)
 
 
 @all_cases

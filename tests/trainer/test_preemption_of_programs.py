@@ -86,9 +86,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "launcher", ["composer", pytest.param("torchrun", marks=pytest.mark.full)]
-)
+@pytest.mark.parametrize("launcher", ["composer", pytest.param("torchrun", marks=pytest.mark.full)])
 def test_a_program_that_must_go_saves_and_is_the_same_run_when_it_comes_back(
     launcher: str, tmp_path: Path
 ) -> None:

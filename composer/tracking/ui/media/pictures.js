@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { fileAddress, readFile } from "../api.js";
 import { boxesOf, picturesOf } from "../lib/media.js";
-import { colourAt, withAlpha } from "../lib/colours.js";
+import { bytesOf, colourAt, withAlpha } from "../lib/colours.js";
 import { Dialog } from "../parts/dialog.js";
 
 const MOST = 60;
@@ -68,19 +68,11 @@ async function paintMask(address) {
   const colours = new Map();
   for (let i = 0; i < pixels.data.length; i += 4) {
     const id = pixels.data[i];
-    if (!colours.has(id)) colours.set(id, id === 0 ? [0, 0, 0, 0] : rgba(withAlpha(colourAt(id - 1, true), MASK_OPACITY)));
+    if (!colours.has(id)) colours.set(id, id === 0 ? [0, 0, 0, 0] : bytesOf(withAlpha(colourAt(id - 1, true), MASK_OPACITY)));
     pixels.data.set(colours.get(id), i);
   }
   context.putImageData(pixels, 0, 0);
   return canvas;
-}
-
-// A colour as four bytes, whatever way it is written.
-function rgba(colour) {
-  const context = new OffscreenCanvas(1, 1).getContext("2d");
-  context.fillStyle = colour;
-  context.fillRect(0, 0, 1, 1);
-  return context.getImageData(0, 0, 1, 1).data;
 }
 
 function drawBox(context, box, { width, height }) {
