@@ -39,3 +39,4 @@ from composer.algorithms.swa import SWA as SWA
 from composer.algorithms.weight_standardization import (
     WeightStandardization as WeightStandardization,
 )
+from composer.algorithms.whitening import Whitening as Whitening
