@@ -7,9 +7,25 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-__all__ = ["Target", "find_targets", "transformers_class"]
+from composer.errors import ArgumentTypeError
+
+__all__ = ["Target", "check_target", "find_targets", "transformers_class"]
 
 Target = str | type[nn.Module]
+
+
+def check_target(name: str, target: object) -> None:
+    """Refuse what names no modules.
+
+    Raises:
+        TypeError: neither a text nor a class of modules.
+    """
+    is_class = isinstance(target, type) and issubclass(target, nn.Module)
+    if not (is_class or isinstance(target, str)):
+        raise ArgumentTypeError(
+            f"{name} must be the name of a class, a pattern of names inside the model such as "
+            f"'blocks.*', or a class of modules; got {target!r}"
+        )
 
 
 def find_targets(model: nn.Module, target: Target) -> dict[str, nn.Module]:

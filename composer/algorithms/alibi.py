@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from composer.algorithms._alibi_attention import Policy, known_policies
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_number, check_whole
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -59,7 +59,7 @@ def apply_alibi(
     Raises:
         ValueError: ``max_sequence_length`` is out of range, or attention takes no biases.
     """
-    check_number("max_sequence_length", max_sequence_length, 1)
+    check_whole("max_sequence_length", max_sequence_length, 1)
     policies = known_policies()
     before = dict(model.named_parameters())
     matched: list[nn.Module] = []
@@ -120,7 +120,7 @@ class Alibi(Algorithm):
     def __init__(
         self, max_sequence_length: int, train_sequence_length_scaling: float = 0.25
     ) -> None:
-        check_number("max_sequence_length", max_sequence_length, 1)
+        check_whole("max_sequence_length", max_sequence_length, 1)
         check_number(
             "train_sequence_length_scaling", train_sequence_length_scaling, high=1, above=0
         )

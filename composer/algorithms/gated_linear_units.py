@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from composer.algorithms._checks import check_flags
 from composer.algorithms._gated_layers import (
     Activation,
     BERTGatedFFOutput,
@@ -32,7 +33,7 @@ from composer.algorithms._gated_layers import (
     name_of_activation,
     resolve_activation,
 )
-from composer.algorithms._targets import Target, find_targets, transformers_class
+from composer.algorithms._targets import Target, check_target, find_targets, transformers_class
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -243,6 +244,9 @@ class GatedLinearUnits(Algorithm):
         feed_forward: str | None = None,
     ) -> None:
         resolve_activation(act_fn)
+        check_flags(gated_layer_bias=gated_layer_bias, non_gated_layer_bias=non_gated_layer_bias)
+        if feed_forward is not None:
+            check_target("feed_forward", feed_forward)
         self.act_fn = act_fn
         self.gated_layer_bias = gated_layer_bias
         self.non_gated_layer_bias = non_gated_layer_bias

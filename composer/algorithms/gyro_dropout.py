@@ -24,7 +24,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_number, check_whole
 from composer.algorithms._eager import run_eagerly
 from composer.algorithms._run_length import total_batches
 from composer.core.algorithm import Algorithm
@@ -215,8 +215,8 @@ def _layers(model: nn.Module) -> list[GyroDropoutLayer]:
 def _check(p: float, sigma: int, tau: int) -> None:
     check_number("p", p, 0)
     check_number("1 - p", 1 - p, above=0)
-    check_number("sigma", sigma, 1)
-    check_number("tau", tau, 1, sigma)
+    check_whole("sigma", sigma, 1)
+    check_whole("tau", tau, 1, sigma)
 
 
 class GyroDropout(Algorithm):

@@ -24,14 +24,14 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_choice, check_number
+from composer.algorithms._checks import check_choice, check_number, read_time
 from composer.algorithms._stochastic_depth_layers import (
     BlockStochasticModule,
     StochasticLayer,
     make_stochastic,
     rate_of_layer,
 )
-from composer.algorithms._targets import Target, find_targets
+from composer.algorithms._targets import Target, check_target, find_targets
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -152,6 +152,7 @@ class StochasticDepth(Algorithm):
         drop_distribution: str = "linear",
         drop_warmup: float | Time[Any] | str = 0.0,
     ) -> None:
+        check_target("target_layer_name", target_layer_name)
         _check(stochastic_method, drop_rate, drop_distribution)
         self.target_layer_name = target_layer_name
         self.stochastic_method = stochastic_method
@@ -246,9 +247,6 @@ class StochasticDepth(Algorithm):
 
 def _share_of_training(given: float | Time[Any] | str) -> float:
     if isinstance(given, str | Time):
-        time = Time.from_input(given)
-        if time.unit is not TimeUnit.DURATION:
-            raise ConfigError(f"drop_warmup={given!r} must be a share of training such as '0.1dur'")
-        given = float(time.value)
+        given = float(read_time("drop_warmup", given, (TimeUnit.DURATION,)).value)
     check_number("drop_warmup", given, 0, 1)
     return float(given)
