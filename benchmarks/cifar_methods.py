@@ -22,6 +22,7 @@ from composer.ablation.arms import Arm
 from composer.ablation.report import Row
 from composer.algorithms import (
     EMA,
+    LAWA,
     SAM,
     BlurPool,
     ChannelsLast,
@@ -44,6 +45,7 @@ METHODS = {
     "LabelSmoothing": LabelSmoothing(0.1),
     "ProgressiveResizing": ProgressiveResizing(delay_fraction=0.4, finetune_fraction=0.3),
     "EMA": EMA(half_life="10ba", update_interval="1ba"),
+    "LAWA": LAWA(num_latest=5, update_interval="3ba"),
     "BlurPool": BlurPool(),
     "CutMix": CutMix(alpha=1.0),
     "MixUp": MixUp(alpha=0.2),
