@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from composer.algorithms._averaging import WeightPairs, named_tensors, select_tensors
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_flags, check_number
 from composer.algorithms._weight_average import (
     UPDATE_EVENTS,
     WeightAverage,
@@ -120,6 +120,7 @@ class EMA(WeightAverage):
             update_interval = Time(1, unit)
         self.update_interval = read_interval("update_interval", update_interval)
         self.ema_start = read_start("ema_start", ema_start)
+        check_flags(warmup=warmup)
         self.warmup = warmup
         self._has_given_smoothing = smoothing is not None
         self.smoothing = _smoothing(smoothing, self.half_life, self.update_interval)
