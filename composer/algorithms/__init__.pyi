@@ -1,6 +1,7 @@
 from composer.algorithms.alibi import Alibi as Alibi
 from composer.algorithms.augmix import AugmentAndMixTransform as AugmentAndMixTransform
 from composer.algorithms.augmix import AugMix as AugMix
+from composer.algorithms.batch_size_schedule import BatchSizeSchedule as BatchSizeSchedule
 from composer.algorithms.blurpool import BlurPool as BlurPool
 from composer.algorithms.channels_last import ChannelsLast as ChannelsLast
 from composer.algorithms.colout import ColOut as ColOut
@@ -38,3 +39,4 @@ from composer.algorithms.swa import SWA as SWA
 from composer.algorithms.weight_standardization import (
     WeightStandardization as WeightStandardization,
 )
+from composer.algorithms.whitening import Whitening as Whitening

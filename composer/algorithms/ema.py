@@ -26,8 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from composer.algorithms._averaging import WeightPairs, named_tensors, select_tensors
-from composer.algorithms._checks import check_number
-from composer.algorithms._weight_average import WeightAverage, has_passed
+from composer.algorithms._checks import check_number, read_time
+from composer.algorithms._weight_average import (
+    UPDATE_EVENTS,
+    WeightAverage,
+    has_passed,
+    read_interval,
+)
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
@@ -38,7 +43,6 @@ from composer.utils.warnings import NotIntendedUseWarning
 __all__ = ["EMA", "compute_ema"]
 
 _START_UNITS = (TimeUnit.BATCH, TimeUnit.EPOCH, TimeUnit.DURATION)
-_UPDATE_EVENTS = {TimeUnit.BATCH: Event.BATCH_END, TimeUnit.EPOCH: Event.EPOCH_END}
 
 
 def compute_ema(model: nn.Module, ema_model: nn.Module, smoothing: float = 0.99) -> None:
@@ -100,17 +104,17 @@ class EMA(WeightAverage):
                 f"give either half_life or smoothing, got half_life={half_life!r} and "
                 f"smoothing={smoothing!r}; to set smoothing, give half_life=None too"
             )
-        self.half_life = None if half_life is None else _positive("half_life", half_life)
+        self.half_life = None if half_life is None else read_interval("half_life", half_life)
         if update_interval is None:
             unit = TimeUnit.BATCH if self.half_life is None else self.half_life.unit
             update_interval = Time(1, unit)
-        self.update_interval = _positive("update_interval", update_interval)
-        self.ema_start = Time.from_input(ema_start)
-        if self.ema_start.unit not in _START_UNITS:
-            raise ConfigError(f"ema_start={ema_start!r} must be in 'ba', 'ep' or 'dur'")
+        self.update_interval = read_interval("update_interval", update_interval)
+        self.ema_start = read_time("ema_start", ema_start, _START_UNITS)
+        if self.ema_start.unit is TimeUnit.DURATION:
+            check_number("ema_start", self.ema_start.value, 0, 1)
         self._has_given_smoothing = smoothing is not None
         self.smoothing = _smoothing(smoothing, self.half_life, self.update_interval)
-        update_event = _UPDATE_EVENTS[self.update_interval.unit]
+        update_event = UPDATE_EVENTS[self.update_interval.unit]
         self.events = {
             Event.INIT: "register",
             Event.AFTER_LOAD: "take_over",
@@ -194,15 +198,6 @@ class EMA(WeightAverage):
         if "named_parameters_dict" in kept:
             kept = {**kept["named_parameters_dict"], **kept["named_buffers_dict"]}
         return {"is_shown": is_shown, "weights": dict(kept)}
-
-
-def _positive(name: str, time: str | Time[Any]) -> Time[int]:
-    parsed = Time.from_input(time)
-    if parsed.unit not in _UPDATE_EVENTS or parsed.value < 1:
-        raise ConfigError(
-            f"{name}={time!r} must be a whole number of batches or epochs, such as '10ba' or '1ep'"
-        )
-    return parsed
 
 
 def _smoothing(given: float | None, half_life: Time[int] | None, interval: Time[int]) -> float:

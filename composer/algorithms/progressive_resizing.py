@@ -26,7 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from composer.algorithms._checks import check_choice, check_number, check_tensor
+from composer.algorithms._checks import (
+    check_choice,
+    check_flags,
+    check_number,
+    check_tensor,
+    check_whole,
+)
 from composer.algorithms._mixing import Key
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
@@ -159,7 +165,8 @@ class ProgressiveResizing(Algorithm):
         check_number("initial_scale", initial_scale, high=1, above=0)
         check_number("finetune_fraction", finetune_fraction, 0, 1)
         check_number("delay_fraction", delay_fraction, 0, 1)
-        check_number("size_increment", size_increment, 1)
+        check_whole("size_increment", size_increment, 1)
+        check_flags(resize_targets=resize_targets)
         if delay_fraction + finetune_fraction > 1:
             raise ConfigError(
                 f"delay_fraction={delay_fraction!r} and finetune_fraction={finetune_fraction!r} "

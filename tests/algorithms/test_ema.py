@@ -51,6 +51,8 @@ def held(run: HandRun) -> float:
 
 
 def test_the_average_moves_by_its_share() -> None:
+    # Polyak and Juditsky 1992, as in Tarvainen and Valpola 2017, section 2:
+    # average_t = s * average_(t-1) + (1 - s) * weights_t.
     # 0.75 * 0 + 0.25 * 8 = 2, then 0.75 * 2 + 0.25 * 8 = 3.5.
     average = line(0.0)
     for expected in (2.0, 3.5):

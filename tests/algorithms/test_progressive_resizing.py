@@ -109,6 +109,8 @@ def test_bad_arguments_are_refused_when_made(arguments: dict) -> None:
     [(0.0, 0.5), (0.3, 0.5), (0.5, 0.5), (0.65, 0.75), (0.8, 1.0), (1.0, 1.0)],
 )
 def test_the_scale_waits_then_grows_linearly(elapsed: float, scale: float) -> None:
+    # Linear between the end of the delay and the beginning of fine-tuning:
+    # scale = initial + (1 - initial) * (elapsed - delay) / (1 - delay - finetune).
     assert ProgressiveResizing().scale_at(elapsed) == pytest.approx(scale)
 
 

@@ -50,6 +50,8 @@ CASES = [
     Case("AugMix", {"batch": True}),
     Case("Alibi", {"max_sequence_length": 8, "train_sequence_length_scaling": 0.5}, LANGUAGE),
     Case("Alibi", {"max_sequence_length": 16, "train_sequence_length_scaling": 1}, LANGUAGE),
+    Case("BatchSizeSchedule", {"milestones": ["0.5dur"]}),
+    Case("BatchSizeSchedule", {"milestones": ["2ba"], "factor": 3, "lr_scaling": None}, LANGUAGE),
     Case("BlurPool"),
     Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
     Case("ChannelsLast"),
@@ -121,6 +123,7 @@ CASES = [
     ),
     Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
     Case("WeightStandardization", {"n_last_layers_ignore": 1}),
+    Case("Whitening"),
 ]
 
 

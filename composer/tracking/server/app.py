@@ -83,6 +83,7 @@ def routes() -> list[BaseRoute]:
         _route("/api/views/delete", views.delete, "POST"),
         _route("/api/artifacts", artifacts.listing, "GET"),
         _route("/api/artifact", artifacts.show, "GET"),
+        _route("/api/artifact/aliases", artifacts.set_aliases, "POST"),
         _route("/api/lineage", artifacts.lineage, "GET"),
         _route("/api/chart", history.chart, "GET"),
         _route("/api/ablation", ablation.take, "POST"),

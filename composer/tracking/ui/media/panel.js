@@ -2,7 +2,7 @@
 import { html } from "../lib/html.js";
 import { get } from "../api.js";
 import { useAnswer } from "../data.js";
-import { valueAt } from "../lib/media.js";
+import { classesOf, valueAt } from "../lib/media.js";
 import { customOf } from "../lib/custom.js";
 import { presetOf } from "../lib/presets.js";
 import { formatNumber } from "../lib/format.js";
@@ -29,7 +29,7 @@ export function MediaPanel({ where, name, kind, series, query }) {
     ${error && html`<p class="error">${error.message}</p>`}
     ${isTable ? html`<${Tables} query=${query} key=${at.map((each) => each?.value.path).join()} name=${name} sources=${runs.map((each, i) => ({ where: { ...where, run: each.id }, value: at[i]?.value, label: each.label, colour: each.colour, preset: presetOf(each.run, name), custom: customOf(each.run, name) })).filter((source) => source.value).slice(0, 2)} />`
     : html`<div class="media-runs">${runs.map((each, i) => at[i] && html`<div key=${each.id} class="media-run">${series.length > 1 && html`<p class="media-name"><${Dot} colour=${each.colour} /> ${each.label}</p>`}
-        ${kind === "histogram" ? html`<${Heat} values=${lists[i].filter((point) => point.value?._type === "histogram")} colour=${each.colour} label=${name} />` : html`<${Value} where=${{ ...where, run: each.id }} value=${at[i].value} name=${name} label=${each.label} query=${query} />`}</div>`)}</div>`}
+        ${kind === "histogram" ? html`<${Heat} values=${lists[i].filter((point) => point.value?._type === "histogram")} colour=${each.colour} label=${name} />` : html`<${Value} where=${{ ...where, run: each.id }} value=${at[i].value} name=${name} label=${each.label} groups=${classesOf(each.run, name)} query=${query} />`}</div>`)}</div>`}
   </section>`;
 }
 

@@ -11,9 +11,10 @@ import { formatBytes } from "../lib/format.js";
 const Page = later(() => import("./page.js"), "Page");
 const PlotlyFile = later(() => import("./custom.js"), "PlotlyFile");
 
-export function Value({ where, value, name, label, query }) {
+// `groups` are the classes of its masks and boxes.
+export function Value({ where, value, name, label, groups, query }) {
   const kind = value._type ?? "";
-  if (kind === "image-file" || kind.startsWith("images")) return html`<${Pictures} where=${where} value=${value} />`;
+  if (kind === "image-file" || kind.startsWith("images")) return html`<${Pictures} ...${{ where, value, name, groups, query }} />`;
   if (kind.startsWith("audio")) return html`<div class="sounds">${filesOf(value).map((file) => html`<figure key=${file.path}><audio controls preload="metadata" src=${fileAddress(where, file.path)} /><figcaption>${file.caption}</figcaption></figure>`)}</div>`;
   if (kind.startsWith("video")) return html`<div class="pictures">${filesOf(value).map((file) => (file.path.endsWith(".gif") ? html`<img src=${fileAddress(where, file.path)} alt=${file.caption ?? ""} />` : html`<video controls preload="metadata" src=${fileAddress(where, file.path)} />`))}</div>`;
   if (kind === "html-file") return html`<${Page} key=${value.path} where=${where} value=${value} name=${name} />`;
