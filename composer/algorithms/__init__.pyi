@@ -15,6 +15,7 @@ from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
 from composer.algorithms.gyro_dropout import GyroDropout as GyroDropout
 from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
+from composer.algorithms.lawa import LAWA as LAWA
 from composer.algorithms.layer_freezing import LayerFreezing as LayerFreezing
 from composer.algorithms.low_precision_groupnorm import (
     LowPrecisionGroupNorm as LowPrecisionGroupNorm,

@@ -124,17 +124,18 @@ def check_tensor(method: object, what: str, value: Any) -> Tensor:
     )
 
 
-def warn_no_effect(method: str, model: nn.Module, wanted: str) -> None:
+def warn_no_effect(method: str, model: nn.Module, wanted: str, advice: str = "") -> None:
     """Say that a method found no layer to act on.
 
     Args:
         method: the method's name.
         model: where it looked.
         wanted: what it looked for.
+        advice: what else could be done.
     """
     warnings.warn(
         f"{method} changed nothing in {type(model).__name__}: it looked for {wanted}, and found "
-        "none",
+        f"none{advice and '; '}{advice}",
         NoEffectWarning,
         stacklevel=3,
     )

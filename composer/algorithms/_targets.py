@@ -9,7 +9,7 @@ from torch import nn
 
 from composer.errors import ArgumentTypeError
 
-__all__ = ["Target", "check_target", "find_targets", "transformers_class"]
+__all__ = ["Target", "check_target", "find_targets", "in_words", "transformers_class"]
 
 Target = str | type[nn.Module]
 
@@ -45,6 +45,12 @@ def find_targets(model: nn.Module, target: Target) -> dict[str, nn.Module]:
         for name, module in model.named_modules()
         if name and _fits(name, module, target)
     }
+
+
+def in_words(target: Target) -> str:
+    """Say which modules a target names, for messages."""
+    name = target if isinstance(target, str) else target.__name__
+    return f"modules of the class, or with a name like, {name!r}"
 
 
 def transformers_class(module: str, name: str) -> type[nn.Module] | None:
