@@ -1,8 +1,9 @@
 """Measures the dashboard in a real browser: pages, charts, panning, tables, live updates, size.
 
-Run: python benchmarks/dashboard.py [--runs 1000] [--points 10000] [--long 10000000]. The browser is
-the system's Chromium, without a GPU; what it draws is drawn by the processor. Frames are counted by
-the browser itself while the mouse moves or the wheel turns.
+Run: python benchmarks/dashboard.py [--runs 1000] [--points 10000] [--long 10000000]. With --folder
+the store is kept there, and found there by the next measurement. The browser is the system's
+Chromium, without a GPU; what it draws is drawn by the processor. Frames are counted by the browser
+itself while the mouse moves or the wheel turns.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import httpx
 import psutil
@@ -47,6 +49,8 @@ FRAMES = """(seconds) => new Promise((done) => {
     };
     requestAnimationFrame(tick);
 })"""
+# Beside a store that is kept: everything has been posted.
+DONE = "posted"
 TABLE = """
 import sys, numpy as np, wandb
 run = wandb.init(project="pictures", id="t")
@@ -77,6 +81,21 @@ def fill(
     names = ", ".join(f'"m{key}": 0.5' for key in range(keys))
     summary = {"files": {"wandb-summary.json": {"offset": 0, "content": ["{" + names + "}"]}}}
     client.post(address, json=summary, headers=server.auth).raise_for_status()
+
+
+def prepare(server: Server, client: httpx.Client, given: argparse.Namespace) -> None:
+    if server.folder.with_name(DONE).exists():
+        return
+    start = time.perf_counter()
+    for i in range(given.runs):
+        fill(server, client, "many", f"r{i}", given.points, 3)
+    fill(server, client, "long", "r", given.long, 1)
+    taken = time.perf_counter() - start
+    print(
+        f"{given.runs} x {given.points} and {given.long} rows posted in {taken:.0f} s", flush=True
+    )
+    server.client(TABLE, "1000")
+    server.folder.with_name(DONE).touch()
 
 
 def timed(page: Page, address: str, until: Callable[[], object]) -> float:
@@ -160,7 +179,6 @@ def rate(times: list[float]) -> float:
 
 
 def tables(browser: Browser, server: Server) -> None:
-    server.client(TABLE, "1000")
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(f"{server.url}/local/pictures/runs/t/media")
     page.wait_for_selector(".logged-table img")
@@ -182,9 +200,10 @@ def tables(browser: Browser, server: Server) -> None:
 def live(browser: Browser, server: Server, client: httpx.Client, seconds: float = 20.0) -> None:
     """Twenty charts of one run that logs ten rows a second."""
     keys = 20
-    fill(server, client, "live", "r", 1000, keys)
+    run = f"r{time.time_ns()}"
+    fill(server, client, "live", run, 1000, keys)
     page = browser.new_page(viewport={"width": 1440, "height": 2600})
-    page.goto(f"{server.url}/local/live")
+    page.goto(f"{server.url}/local/live/runs/{run}/charts")
     page.wait_for_function(PAINTED)
     page.wait_for_timeout(2000)
     is_over = threading.Event()
@@ -193,7 +212,7 @@ def live(browser: Browser, server: Server, client: httpx.Client, seconds: float 
         at = 1000
         while not is_over.wait(0.5):
             client.post(
-                f"{server.url}/files/local/live/r/file_stream",
+                f"{server.url}/files/local/live/{run}/file_stream",
                 content=body(at, 5, keys),
                 headers=server.auth,
             )
@@ -237,15 +256,7 @@ def size(browser: Browser, server: Server) -> None:
 def measure_all(server: Server, given: argparse.Namespace) -> None:
     chromium = os.environ.get("COMPOSER_CHROMIUM") or shutil.which("chromium")
     with httpx.Client(timeout=300) as client, sync_playwright() as started:
-        start = time.perf_counter()
-        for i in range(given.runs):
-            fill(server, client, "many", f"r{i}", given.points, 3)
-        fill(server, client, "long", "r", given.long, 1)
-        taken = time.perf_counter() - start
-        print(
-            f"{given.runs} x {given.points} and {given.long} rows posted in {taken:.0f} s",
-            flush=True,
-        )
+        prepare(server, client, given)
         browser = started.chromium.launch(executable_path=chromium, args=FLAGS)
         size(browser, server)
         first_pages(browser, server)
@@ -260,8 +271,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--long", type=int, default=10_000_000)
+    parser.add_argument("--folder", type=Path, help="keep the store here, or use the one kept here")
     given = parser.parse_args()
-    server = Server()
+    server = Server(given.folder and given.folder / "store")
     try:
         measure_all(server, given)
     finally:

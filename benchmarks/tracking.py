@@ -83,9 +83,9 @@ print(used() - start)
 
 
 class Server:
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="tracking-"))
-        self.folder = self.home / "store"
+        self.folder = folder or self.home / "store"
         start = time.perf_counter()
         words = ["track", "serve", "--folder", str(self.folder), "--port", "0"]
         self.process = subprocess.Popen(

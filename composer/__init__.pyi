@@ -3,6 +3,7 @@ from composer import algorithms as algorithms
 from composer import callbacks as callbacks
 from composer import checkpoint as checkpoint
 from composer import core as core
+from composer import data as data
 from composer import devices as devices
 from composer import distributed as distributed
 from composer import errors as errors

@@ -4,6 +4,7 @@ from composer.algorithms.activation_checkpointing import (
 from composer.algorithms.alibi import Alibi as Alibi
 from composer.algorithms.augmix import AugmentAndMixTransform as AugmentAndMixTransform
 from composer.algorithms.augmix import AugMix as AugMix
+from composer.algorithms.batch_size_schedule import BatchSizeSchedule as BatchSizeSchedule
 from composer.algorithms.blurpool import BlurPool as BlurPool
 from composer.algorithms.channels_last import ChannelsLast as ChannelsLast
 from composer.algorithms.colout import ColOut as ColOut
@@ -20,6 +21,7 @@ from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
 from composer.algorithms.gyro_dropout import GyroDropout as GyroDropout
 from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
+from composer.algorithms.lawa import LAWA as LAWA
 from composer.algorithms.layer_freezing import LayerFreezing as LayerFreezing
 from composer.algorithms.low_precision_groupnorm import (
     LowPrecisionGroupNorm as LowPrecisionGroupNorm,
@@ -44,3 +46,4 @@ from composer.algorithms.swa import SWA as SWA
 from composer.algorithms.weight_standardization import (
     WeightStandardization as WeightStandardization,
 )
+from composer.algorithms.whitening import Whitening as Whitening

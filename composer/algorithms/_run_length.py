@@ -1,4 +1,4 @@
-"""How many batches a run has, for methods whose plan depends on it."""
+"""How long a run is and how far it has come, for methods whose plan depends on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from composer.core.state import State
 from composer.core.units import TimeUnit
 from composer.errors import ConfigError
 
-__all__ = ["total_batches"]
+__all__ = ["share_done", "total_batches"]
 
 _UNITS = (TimeUnit.EPOCH, TimeUnit.BATCH)
 
@@ -35,3 +35,21 @@ def total_batches(method: object, state: State) -> int:
             "max_duration in batches ('1000ba') or set train_subset_num_batches"
         )
     return limit.value * length.value
+
+
+def share_done(method: object, state: State) -> float:
+    """Return the share of a run that is done, in [0, 1], also in the middle of an epoch.
+
+    Args:
+        method: who asks, for messages.
+        state: the run's state, with its dataloader.
+
+    Raises:
+        ValueError: that cannot be known.
+    """
+    limit = state.max_duration
+    if limit is not None and limit.unit not in _UNITS:
+        elapsed = state.get_elapsed_duration()
+        return 0.0 if elapsed is None else elapsed.value
+    total = total_batches(method, state)
+    return min(1.0, state.timestamp.batch.value / total) if total else 1.0

@@ -33,12 +33,10 @@ def _is_dropped(drop_rate: float) -> bool:
     return torch.rand(1).tolist()[0] < drop_rate
 
 
-def _factor(like: Tensor, drop_rate: float, training: bool) -> Tensor | float:
-    """Return by what the main path is multiplied: 0 or 1 for each sample, or the expectation."""
-    if not training:
-        return 1.0 - drop_rate
+def _keeps(like: Tensor, drop_rate: float) -> Tensor:
+    """Draw which samples keep their main path: truth values, shape (N, 1, ...)."""
     shape = (like.shape[0], *(1,) * (like.ndim - 1))
-    return (torch.rand(shape, device=like.device) >= drop_rate).to(like.dtype)
+    return torch.rand(shape, device=like.device) >= drop_rate
 
 
 def rate_of_layer(index: int, count: int, drop_rate: float, distribution: str) -> float:
@@ -98,7 +96,8 @@ class _SplitLayer(StochasticLayer):
                 return self._after(self._shortcut(x))
             return self._after(self._shortcut(x) + self._main(x))
         main = self._main(x)
-        return self._after(self._shortcut(x) + main * _factor(main, self.drop_rate, self.training))
+        share = _keeps(main, self.drop_rate) if self.training else 1.0 - self.drop_rate
+        return self._after(self._shortcut(x) + main * share)
 
 
 class BlockStochasticModule(_SplitLayer):
@@ -205,7 +204,10 @@ class StochasticBlock(StochasticLayer):
         outputs = self.block(x, *args, **kwargs)
         y = outputs[0] if isinstance(outputs, tuple) else outputs
         self._check_shape(x, y)
-        y = x + (y - x) * _factor(x, self.drop_rate, self.training)
+        if self.training:
+            y = torch.where(_keeps(x, self.drop_rate), y, x)
+        else:
+            y = x + (y - x) * (1.0 - self.drop_rate)
         return (y, *outputs[1:]) if isinstance(outputs, tuple) else y
 
     @run_eagerly

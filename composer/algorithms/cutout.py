@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from composer.algorithms._boxes import place_interval
-from composer.algorithms._checks import check_number, check_tensor, check_whole
+from composer.algorithms._checks import check_flags, check_number, check_tensor, check_whole
 from composer.algorithms._mixing import Key
 from composer.algorithms.utils.augmentation_common import image_as_type
 from composer.core.algorithm import Algorithm
@@ -61,17 +61,21 @@ def cutout_batch(
     """
     check_whole("num_holes", num_holes, 0)
     check_number("length", length, 0, 1)
-    if not isinstance(input, Tensor):
-        tensor = cutout_batch(image_as_type(input, Tensor), num_holes, length, uniform_sampling)
-        return image_as_type(tensor, type(input))
-    if input.ndim < 2:
-        raise DataError(f"images must have the shape (..., H, W), got {tuple(input.shape)}")
-    height, width = input.shape[-2:]
+    if isinstance(input, Tensor):
+        return _cut(input, num_holes, length, uniform_sampling)
+    cut = _cut(image_as_type(input, Tensor), num_holes, length, uniform_sampling)
+    return image_as_type(cut, type(input))
+
+
+def _cut(images: Tensor, num_holes: int, length: float, uniform: bool) -> Tensor:
+    if images.ndim < 2:
+        raise DataError(f"images must have the shape (..., H, W), got {tuple(images.shape)}")
+    height, width = images.shape[-2:]
     side = int(min(height, width) * length)
-    output = input.clone()
+    output = images.clone()
     for first, second in torch.rand(num_holes, 2, dtype=torch.float64).tolist():
-        top, bottom = place_interval(height, side, first, uniform_sampling)
-        left, right = place_interval(width, side, second, uniform_sampling)
+        top, bottom = place_interval(height, side, first, uniform)
+        left, right = place_interval(width, side, second, uniform)
         output[..., top:bottom, left:right] = 0
     return output
 
@@ -101,6 +105,7 @@ class CutOut(Algorithm):
     ) -> None:
         check_whole("num_holes", num_holes, 0)
         check_number("length", length, 0, 1)
+        check_flags(uniform_sampling=uniform_sampling)
         self.num_holes = num_holes
         self.length = length
         self.uniform_sampling = uniform_sampling
@@ -113,5 +118,5 @@ class CutOut(Algorithm):
     def cut(self, state: State, logger: Logger) -> None:
         """Black out squares in the images of the batch."""
         images = check_tensor(self, "inputs", state.batch_get_item(self.input_key))
-        cut = cutout_batch(images, self.num_holes, self.length, self.uniform_sampling)
+        cut = _cut(images, self.num_holes, self.length, self.uniform_sampling)
         state.batch_set_item(self.input_key, cut)

@@ -80,7 +80,11 @@ class _GhostBatchNorm(nn.Module):
                 f"{self.ghost_batch_size}. Use a smaller one, larger (micro)batches, or "
                 "drop_last=True in the data loader."
             )
-        parts = input.tensor_split(math.ceil(size / self.ghost_batch_size))
+        number = math.ceil(size / self.ghost_batch_size)
+        least, larger = divmod(size, number)
+        # In one call with all sizes, whose gradient is one tensor and not a sum of as many. With
+        # tensor_split, models that torch 2.13 compiles to native code came to be NaN.
+        parts = input.split([least + 1] * larger + [least] * (number - larger))
         return torch.cat(self._normalize(parts, size))
 
     def _normalize(self, parts: Sequence[Tensor], size: int) -> list[Tensor]:
@@ -89,18 +93,12 @@ class _GhostBatchNorm(nn.Module):
             # A plain average of all statistics, or none: the layer itself knows how.
             return [norm(part) for part in parts]
         norm.num_batches_tracked.add_(1)
+        # Looked up once: a module searches for its tensors each time.
+        tensors = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        shares = [norm.momentum * part.shape[0] / size for part in parts]
         return [
-            F.batch_norm(
-                part,
-                norm.running_mean,
-                norm.running_var,
-                norm.weight,
-                norm.bias,
-                training=True,
-                momentum=norm.momentum * part.shape[0] / size,
-                eps=norm.eps,
-            )
-            for part in parts
+            F.batch_norm(part, *tensors, True, share, norm.eps)
+            for part, share in zip(parts, shares, strict=True)
         ]
 
     @classmethod

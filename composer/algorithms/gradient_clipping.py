@@ -19,6 +19,7 @@ small batches; ``'value'`` 1.0 as a safety net. Nothing here waits for the devic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from composer.algorithms._checks import check_choice, check_number
+from composer.algorithms._foreach import prefers_foreach
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -41,7 +43,6 @@ _TYPES = ("norm", "value", "adaptive")
 _MIN_WEIGHT_NORM = 1e-3
 # Below this a gradient is never clipped; it keeps the quotient finite.
 _MIN_GRADIENT_NORM = 1e-6
-_FOREACH_DEVICES = ("cpu", "cuda")
 
 
 def apply_gradient_clipping(
@@ -86,7 +87,7 @@ def apply_gradient_clipping(
     if clipping_type == "adaptive":
         _clip_adaptively(parameters, clipping_threshold)
         return
-    foreach = True if parameters[0].device.type in _FOREACH_DEVICES else None
+    foreach = prefers_foreach(parameters[0])
     if clipping_type == "norm":
         torch.nn.utils.clip_grad_norm_(parameters, clipping_threshold, foreach=foreach)
     else:
@@ -116,7 +117,7 @@ def _unit_norms(tensor: Tensor) -> Tensor:
 
 def _check(clipping_type: str, clipping_threshold: float) -> None:
     check_choice("clipping_type", clipping_type, _TYPES)
-    check_number("clipping_threshold", clipping_threshold, above=0)
+    check_number("clipping_threshold", clipping_threshold, high=math.inf, above=0)
 
 
 class GradientClipping(Algorithm):

@@ -28,7 +28,7 @@ from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
-from composer.loss.utils import ensure_targets_one_hot
+from composer.loss.utils import infer_target_type, spread_indices
 
 __all__ = ["LabelSmoothing", "smooth_labels"]
 
@@ -46,7 +46,8 @@ def smooth_labels(logits: Tensor, target: Tensor, smoothing: float = 0.1) -> Ten
         negative index, a row of zeros) stays a row of zeros, so that losses go on ignoring it.
 
     Raises:
-        TargetShapeError: the shapes of ``logits`` and ``target`` do not fit together.
+        TargetShapeError: the shapes of ``logits`` and ``target`` do not fit together, or indices
+            are no whole numbers.
 
     Example:
         >>> smooth_labels(torch.zeros(1, 4), torch.tensor([2]), smoothing=0.2)
@@ -55,12 +56,16 @@ def smooth_labels(logits: Tensor, target: Tensor, smoothing: float = 0.1) -> Ten
     Source:
         Szegedy et al. 2015, section 7. Items without a class are our addition.
     """
-    dense = ensure_targets_one_hot(logits, target)
     class_dim = min(1, logits.ndim - 1)
+    num_classes = logits.shape[class_dim]
+    if infer_target_type(logits, target) == "indices":
+        share = smoothing / num_classes
+        return spread_indices(target, num_classes, class_dim, on=1 - smoothing + share, off=share)
+    dense = target.float()
     # What a row sums to: 1 as a rule, 0 without a class. Several labels count as one, as `s / C`
     # says for each class.
-    mass = dense.sum(class_dim, keepdim=True).clamp(max=1.0)
-    return torch.lerp(dense, mass / logits.shape[class_dim], smoothing)
+    mass = dense.sum(class_dim, keepdim=True).clamp_(max=1.0)
+    return torch.lerp(dense, mass.div_(num_classes), smoothing)
 
 
 class LabelSmoothing(Algorithm):

@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_number, check_whole
+from composer.algorithms._foreach import prefers_foreach
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -119,10 +120,13 @@ class SAMOptimizer(Optimizer):
         if not parameters:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        scale = self.rho / (torch.nn.utils.get_total_norm(gradients) + self.epsilon)
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=prefers_foreach(gradients[0]))
+        scale = self.rho / (norm + self.epsilon)
         # Copies, because adding the climb and taking it away again would not give the same bits,
         # and ranks that climb differently would drift apart.
-        self._weights = [(p, p.clone()) for p in parameters]
+        kept = [torch.empty_like(parameter) for parameter in parameters]
+        torch._foreach_copy_(kept, parameters)
+        self._weights = list(zip(parameters, kept, strict=True))
         for weights, climbs in _by_device(parameters, gradients):
             torch._foreach_mul_(climbs, scale.to(climbs[0].device))
             torch._foreach_add_(weights, climbs)
@@ -196,7 +200,7 @@ def _by_device(left: list[Tensor], right: list[Tensor]) -> list[tuple[list[Tenso
 def _check(rho: float, epsilon: float, interval: int) -> None:
     check_number("rho", rho, 0)
     check_number("epsilon", epsilon, 0)
-    check_number("interval", interval, 1)
+    check_whole("interval", interval, 1)
 
 
 class SAM(Algorithm):

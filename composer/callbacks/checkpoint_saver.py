@@ -55,8 +55,8 @@ class CheckpointSaver(Callback):
 
     Args:
         folder: where to save; ``{run_name}`` and ranks are filled in. At an address such as
-            ``s3://bucket/{run_name}`` checkpoints are uploaded beside training, and rules for
-            keeping apply to the copies on this machine only; by default the newest stays here.
+            ``s3://bucket/{run_name}`` checkpoints are uploaded beside training, and the newest
+            stays on this machine.
         filename: name of each checkpoint; counters such as ``{epoch}`` and ``{batch}`` are filled
             in as well. An ending such as ``.pt.zst`` or ``.tar.gz`` asks for compression.
         remote_file_name: name under which logger destinations that keep files get each checkpoint;
@@ -68,13 +68,14 @@ class CheckpointSaver(Callback):
             the state and the event that says whether to save now. At the end of training too.
         overwrite: whether the folder may hold files this run would only write later.
         num_checkpoints_to_keep: how many of the newest to keep on disk; -1 for all. 0 deletes each
-            once logger destinations have it, and makes no link. With an address as folder, one
-            stays on this machine.
+            once logger destinations have it, and makes no link. With an address as folder it is
+            about this machine, where -1 keeps one; nothing is deleted at the address.
         weights_only: save only the model's weights, from which training cannot go on.
         ignore_keys: what to leave out; see :func:`composer.checkpoint.remap.leave_out`.
         num_concurrent_uploads: how many files may be uploaded at once, at least 1.
         upload_timeout_in_seconds: how long to wait for an upload, more than 0.
-        retention: which checkpoints to keep, where the number of the newest is not enough.
+        retention: which checkpoints to keep, where the number of the newest is not enough; with an
+            address as folder, which to keep there.
         save_async: whether writing goes on beside training. It takes host memory of the size of
             the state.
         with_safetensors: whether the model's weights are written to a ``.safetensors`` file beside
@@ -142,6 +143,7 @@ class CheckpointSaver(Callback):
         self.num_concurrent_uploads = num_concurrent_uploads
         self.upload_timeout_in_seconds = upload_timeout_in_seconds
         self.retention = Retention(num_checkpoints_to_keep) if retention is None else retention
+        self._is_retention_given = retention is not None
         self.save_async = save_async
         self.with_safetensors = with_safetensors
         self.last_checkpoint_batch: Time[int] | None = None
@@ -263,8 +265,9 @@ class CheckpointSaver(Callback):
         for path, _ in state.get("all_saved_checkpoints_to_timestamp", []):
             if folder is not None and _is_inside(path, folder):
                 self._adopted.add(os.path.relpath(os.path.abspath(path), os.path.abspath(folder)))
-        if self._manager is not None:
-            self._manager.adopt(self._adopted)
+        for each in (self._manager, self._remote):
+            if each is not None:
+                each.adopt(self._adopted)
 
     def save(self, state: State, logger: Logger) -> str | None:
         """Save now, due or not; :meth:`wait` says when the file is there. All ranks call this.
@@ -321,8 +324,8 @@ class CheckpointSaver(Callback):
         """
         if self._manager is None:
             raise StateError("pin() is for the run that saves, after it has started")
-        folder = self._shown("")
-        self._manager.pin(os.path.relpath(path, folder), pinned)
+        name = os.path.relpath(path, self._shown(""))
+        (self._manager if self._remote is None else self._remote).pin(name, pinned)
 
     def _save_if_due(self, state: State, logger: Logger, event: Event) -> None:
         if self.save_interval(state, event) and self.last_checkpoint_batch != state.timestamp.batch:
@@ -356,8 +359,8 @@ class CheckpointSaver(Callback):
         if self._manager is None:
             latest = None if self.retention.last == 0 else self.latest_filename
             retention = self.retention
-            if self._remote is not None and retention.last < 0:
-                # The bucket has them all; here they would fill the disk.
+            if self._remote is not None and (retention.last < 0 or self._is_retention_given):
+                # What is kept is in the bucket; here it would fill the disk.
                 retention = Retention(last=1)
             self._manager = CheckpointManager(
                 self._folder or "",
@@ -436,7 +439,9 @@ class CheckpointSaver(Callback):
                 latest=None if latest is None else fill_for_loading(latest, run_name),
                 num_uploads=self.num_concurrent_uploads,
                 timeout_s=self.upload_timeout_in_seconds,
+                retention=self.retention if self._is_retention_given else None,
             )
+            self._remote.adopt(self._adopted)
             self._remote.open()
             folder = self._remote.folder
         os.makedirs(folder, exist_ok=True)

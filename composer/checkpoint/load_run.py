@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -84,15 +85,15 @@ def load_checkpoint(
         RuntimeError: the file does not fit the run, or holds what is only read with trust.
     """
     filled = fill_for_loading(path, state.run_name)
-    with fetched(filled, object_store, progress_bar) as here:
-        contents = _read(here, trust=trust, verify=verify)
-    before = _model_names(contents)
-    contents = leave_out(contents, ignore_keys, "load_ignore_keys")
-    saved: dict[str, Any] = dict(contents.get(STATE_KEY, {}))
-    _fill_ignored_weights(state, saved, before)
-    # Weights are copied into the model; everything else is taken over as it is, so it must not go
-    # on living in the file.
-    saved = {key: item if key == "model" else own_tensors(item) for key, item in saved.items()}
+    with fetched(filled, object_store, progress_bar) as here, _compared(here, verify) as found:
+        contents = _read(found, trust=trust)
+        before = _model_names(contents)
+        contents = leave_out(contents, ignore_keys, "load_ignore_keys")
+        saved: dict[str, Any] = dict(contents.get(STATE_KEY, {}))
+        _fill_ignored_weights(state, saved, before)
+        # Weights are copied into the model; everything else is taken over as it is, so it must not
+        # go on living in the file.
+        saved = {key: item if key == "model" else own_tensors(item) for key, item in saved.items()}
     options = (logger, strict_model_weights, exclude_algorithms, algorithm_passes)
     rng_states: list[dict[str, Any]] | None = None
     if load_weights_only:
@@ -127,8 +128,8 @@ def read_checkpoint(
         ValueError: the file is damaged or no checkpoint.
         RuntimeError: the file holds what is only read with trust.
     """
-    with fetched(fill_for_loading(path, run_name)) as here:
-        return own_tensors(_read(here, trust=trust, verify=verify))
+    with fetched(fill_for_loading(path, run_name)) as here, _compared(here, verify) as found:
+        return own_tensors(_read(found, trust=trust))
 
 
 def safe_torch_load(
@@ -162,34 +163,46 @@ def _on_device(value: Any, device: str) -> Any:
     return value
 
 
-def _read(path: str, *, trust: bool, verify: bool) -> dict[str, Any]:
-    found = find_file(path)
-    _validate(found)
-    contents = _read_verified(found, trust) if verify else read_file(found, trust=trust)
+def _read(path: str, *, trust: bool) -> dict[str, Any]:
+    _validate(path)
+    contents = read_file(path, trust=trust)
     if not isinstance(contents.get(STATE_KEY), dict):
         raise CorruptCheckpointError(
-            f"{found!r} is no checkpoint of a run: it has no {STATE_KEY!r}, only "
+            f"{path!r} is no checkpoint of a run: it has no {STATE_KEY!r}, only "
             f"{sorted(map(str, contents))[:10]}. Load plain weights with model.load_state_dict."
         )
     return to_todays_layout(contents)
 
 
-def _read_verified(path: str, trust: bool) -> dict[str, Any]:
-    """Read a file while another thread computes its hash."""
-    found = find_record(path)
-    if found is None:
-        return read_file(path, trust=trust)
-    folder, record = found
-    _refuse(find_defect(folder, record, with_content=False), path)
+@contextmanager
+def _compared(path: str, verify: bool) -> Iterator[str]:
+    """Compare a file with its manifest beside what is done with it in the block.
+
+    What is read in the block may be used once the block is left.
+
+    Args:
+        path: the file, or a link to it.
+        verify: whether to compare at all.
+
+    Yields:
+        The file.
+
+    Raises:
+        ValueError: it is damaged; also where the block fails for that reason.
+    """
+    path = find_file(path)
+    described = find_record(path) if verify else None
+    if described is None:
+        yield path
+        return
+    _refuse(find_defect(*described, with_content=False), path)
     with ThreadPoolExecutor(1) as pool:
-        defect = pool.submit(find_defect, folder, record)
+        defect = pool.submit(find_defect, *described)
         try:
-            contents = read_file(path, trust=trust)
-        except CorruptCheckpointError:
+            yield path
+        finally:
+            # Damaged bytes fail in every way there is: that they are damaged comes first.
             _refuse(defect.result(), path)
-            raise
-        _refuse(defect.result(), path)
-    return contents
 
 
 def _refuse(defect: str | None, path: str) -> None:

@@ -103,7 +103,10 @@ class CheckpointManager:
         self._lock = threading.RLock()
         lock_folder(folder, run_name)
         clear_aside(folder)
-        for record in self._manifests.of_series(series):
+        found = self._manifests.of_series(series)
+        # Counted on also from those that are only elsewhere.
+        self._last_sequence = max((record.sequence for record in found), default=0)
+        for record in found:
             if self._is_there(record):
                 self._series_records[record.name] = record
             else:
@@ -241,10 +244,10 @@ class CheckpointManager:
             if self._with_safetensors:
                 write_weights(contents["state"]["model"], pending, weights_name(name))
             with self._lock:
-                before = self._series_records.values()
+                self._last_sequence += 1
                 facts = dataclasses.replace(
                     facts,
-                    sequence=max((record.sequence for record in before), default=0) + 1,
+                    sequence=self._last_sequence,
                     metrics={key: float(value) for key, value in metrics.items()},
                 )
                 record = pending.commit(facts, self._manifests)

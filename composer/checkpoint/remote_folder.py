@@ -3,26 +3,33 @@
 Checkpoints are written into a local folder and uploaded from there: the files of a checkpoint
 first, then its manifest, then the link to the newest. So what has a manifest in the bucket is
 complete there, and the link never leads to something that is not. The local folder belongs to one
-address and begins empty with each run; what waits for its upload is held by the queue. Nothing in
-the bucket is deleted.
+address and begins empty with each run; what waits for its upload is held by the queue. One run at a
+time writes to an address (:mod:`composer.checkpoint.owner_mark`), and what stays in the bucket is
+for :mod:`composer.checkpoint.remote_retention` to say.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from composer.checkpoint.folder_lock import lock_folder, unlock_folder
 from composer.checkpoint.latest import move_link
 from composer.checkpoint.manifest import OWN_FOLDER, Manifests, Record, find_defect
+from composer.checkpoint.owner_mark import OwnerMark
+from composer.checkpoint.remote_retention import RemoteRetention
+from composer.checkpoint.retention import Retention
 from composer.distributed import comm
+from composer.errors import CheckpointNotFoundError
 from composer.storage.files import get_file
 from composer.storage.queue import private_folder
+from composer.storage.schedule import Upload
 from composer.storage.uploader import IN_THIS_PROCESS, RetryPolicy, Uploader
 from composer.storage.uri import parse_uri, store_of
 from composer.utils.folders import LINK_SUFFIX, create_symlink_file
@@ -46,6 +53,7 @@ class RemoteFolder:
         latest: name of the link to the newest; ``None`` for no link.
         num_uploads: files uploaded at once.
         timeout_s: how long to try an upload, and to wait for uploads at the end, in seconds.
+        retention: which of the run's checkpoints stay in the bucket; ``None`` for all.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class RemoteFolder:
         latest: str | None = None,
         num_uploads: int = 1,
         timeout_s: float = 3600,
+        retention: Retention | None = None,
     ) -> None:
         self.uri = uri.rstrip("/")
         self.folder = private_folder("checkpoints", self.uri)
@@ -69,6 +78,16 @@ class RemoteFolder:
         self._records: dict[str, Record] = {}
         self._broken: set[str] = set()
         self._uploader: Uploader | None = None
+        # The upload of each manifest that this process has sent last.
+        self._manifest_uploads: dict[str, Upload] = {}
+        self._adopted: set[str] = set()
+        self._owner = OwnerMark(
+            self._store,
+            self._name(f"{OWN_FOLDER}/owner.json"),
+            run_name,
+            os.path.join(self.folder, OWN_FOLDER, "owner"),
+        )
+        self._retention = RemoteRetention(self._store, retention, self._objects_of, self._is_own)
 
     # At the start; all ranks call these.
 
@@ -76,8 +95,7 @@ class RemoteFolder:
         """Bring into the bucket what an earlier process has left here, and see what is there.
 
         Raises:
-            RuntimeError: another run on this machine uses the folder, or the store does not take
-                what is left.
+            RuntimeError: another run uses the address, or the store does not take what is left.
         """
         is_first = comm.get_global_rank() == 0
         comm.run_while_others_wait(self._begin if is_first else _nothing, f"use {self.uri!r}")
@@ -100,6 +118,11 @@ class RemoteFolder:
 
     def _begin(self) -> None:
         lock_folder(self.folder, self._run_name)
+        try:
+            self._owner.take()
+        except BaseException:
+            unlock_folder(self.folder)
+            raise
         # An outage does not end training while there is time left to wait for the store.
         retries = RetryPolicy(num_attempts=8 + int(self._timeout_s / RetryPolicy().longest_wait_s))
         self._uploader = Uploader(
@@ -121,6 +144,7 @@ class RemoteFolder:
         with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
             list(pool.map(self._bring_file, (name[len(self._name("")) :] for name in names)))
         self._records = {record.name: record for record in self._manifests.all()}
+        self._retention.found(self._records.values())
 
     def _bring_newest(self, series: str) -> None:
         records = [each for each in self._records.values() if each.series == series]
@@ -144,15 +168,45 @@ class RemoteFolder:
             return
         start = len(self._name(""))
         for name in self._store.list_objects(self._name("")):
-            if not name.endswith(LINK_SUFFIX):
+            if not name.endswith(LINK_SUFFIX) and not name[start:].startswith(OWN_FOLDER):
                 yield name[start:]
 
     # While training.
 
     @property
     def records(self) -> list[Record]:
-        """The manifests of the checkpoints in the bucket, the newest last."""
-        return list(self._records.values())
+        """The manifests of the checkpoints in the bucket or on their way there, the newest last."""
+        kept = set(self._retention.names)
+        return [record for record in list(self._records.values()) if record.name in kept]
+
+    def adopt(self, names: Iterable[str]) -> None:
+        """Take over checkpoints that the run has written under another run name.
+
+        Args:
+            names: paths in the folder.
+        """
+        self._adopted.update(names)
+
+    def pin(self, name: str, pinned: bool = True) -> None:
+        """Keep a checkpoint in the bucket whatever the rules say, or no longer.
+
+        Args:
+            name: path in the folder.
+            pinned: whether to keep it.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint.
+        """
+        names = [record.name for record in self.records]
+        if name not in names:
+            raise CheckpointNotFoundError(f"{self.uri!r} has no checkpoint {name!r}, but {names}")
+        record = self._records[name] = dataclasses.replace(self._records[name], pinned=pinned)
+        self._retention.changed(record)
+        before = self._manifest_uploads.get(name)
+        with tempfile.TemporaryDirectory() as place:
+            manifests = Manifests(place)
+            manifests.write(record)
+            self._submit_manifest(manifests, record, [] if before is None else [before])
 
     def uri_of(self, name: str) -> str:
         """Return the address of a checkpoint."""
@@ -163,30 +217,29 @@ class RemoteFolder:
 
         The queue has files of its own, so those in the folder may be deleted at once.
         """
+        self._owner.check()
         uploader = self._opened()
+        self._retention.expect(record)
         parts = [
             uploader.submit(
                 os.path.join(folder, part.name), self._name(part.name), overwrite=True, link=True
             )
             for part in record.files
         ]
-        manifest = uploader.submit(
-            self._manifests.path_of(record.name),
-            self._name(f"{_MANIFESTS}{record.name}.json"),
-            overwrite=True,
-            after=parts,
-        )
+        last = self._submit_manifest(self._manifests, record, parts)
         if self._latest is not None:
             with tempfile.TemporaryDirectory() as place:
                 link = os.path.join(place, f"latest{LINK_SUFFIX}")
                 create_symlink_file(self._name(record.name), link)
                 name = self._name(self._latest) + LINK_SUFFIX
-                uploader.submit(link, name, overwrite=True, after=[manifest])
+                last = uploader.submit(link, name, overwrite=True, after=[last])
         self._records.pop(record.name, None)
         self._records[record.name] = record
+        last.future.add_done_callback(lambda done: self._note_end(record, done))
 
     def check(self) -> None:
-        """Raise if an upload has failed for good."""
+        """Raise if an upload has failed for good, or another run has taken the address."""
+        self._owner.check()
         self._opened().check()
 
     def wait(self) -> None:
@@ -207,6 +260,7 @@ class RemoteFolder:
             return
         # Whoever wanted to wait has done so.
         left = uploader.close(timeout_s=0)
+        self._owner.release()
         unlock_folder(self.folder)
         if not left:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -216,6 +270,30 @@ class RemoteFolder:
             self._begin()
         assert self._uploader is not None
         return self._uploader
+
+    def _submit_manifest(
+        self, manifests: Manifests, record: Record, after: Sequence[Upload]
+    ) -> Upload:
+        upload = self._opened().submit(
+            manifests.path_of(record.name),
+            self._name(f"{_MANIFESTS}{record.name}.json"),
+            overwrite=True,
+            after=after,
+        )
+        self._manifest_uploads[record.name] = upload
+        return upload
+
+    def _note_end(self, record: Record, done: Future[str]) -> None:
+        if done.exception() is None:
+            self._retention.arrived(self._records[record.name])
+
+    def _objects_of(self, record: Record) -> list[str]:
+        """Return the names of a checkpoint's objects, its manifest last."""
+        names = [part.name for part in record.files]
+        return [self._name(name) for name in (*names, f"{_MANIFESTS}{record.name}.json")]
+
+    def _is_own(self, record: Record) -> bool:
+        return record.run_name == self._run_name or record.name in self._adopted
 
     def _name(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name

@@ -112,10 +112,10 @@ def _add_others(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     export.add_argument("--files", action="store_true", help="also copy the runs' files")
     bring = _command(commands, "import", _import, "bring runs in")
     bring.add_argument(
-        "kind", choices=["offline", "tensorboard", "wandb"], help="what the source is"
+        "kind", choices=["offline", "tensorboard", "ablation", "wandb"], help="what the source is"
     )
-    bring.add_argument("source", help="a folder, or ENTITY/PROJECT of a W&B server")
-    bring.add_argument("--project", default="imported", help="the project for TensorBoard's runs")
+    bring.add_argument("source", help="a folder or file, or ENTITY/PROJECT of a W&B server")
+    bring.add_argument("--project", default="imported", help="for runs that name no project")
     bring.add_argument("--files", action="store_true", help="also fetch files from the W&B server")
     copy = _command(commands, "backup", _backup, "copy everything, also while the server runs")
     copy.add_argument(
@@ -223,6 +223,10 @@ def _import(arguments: argparse.Namespace) -> int:
             count = importing.import_offline(store, Path(arguments.source))
         elif arguments.kind == "tensorboard":
             count = importing.import_tensorboard(
+                store, user, Path(arguments.source), arguments.project
+            )
+        elif arguments.kind == "ablation":
+            count = importing.import_ablation(
                 store, user, Path(arguments.source), arguments.project
             )
         else:

@@ -11,9 +11,7 @@ import atexit
 import functools
 import logging
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter_ns
 from types import MappingProxyType
@@ -61,7 +59,6 @@ _CHECKPOINT_EVENTS = frozenset(
     {Event.BATCH_CHECKPOINT, Event.EPOCH_CHECKPOINT, Event.ITERATION_CHECKPOINT}
 )
 _NEEDS_NO_DURATION = frozenset({Event.INIT, Event.BEFORE_LOAD, Event.AFTER_LOAD})
-_NO_SPAN = nullcontext()
 _NO_TRACES: Mapping[str, Trace] = MappingProxyType({})
 
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -88,19 +85,32 @@ class Trace:
     run: bool = False
 
 
-# (callback, its function of the state and the logger)
+# (plug-in, its function of the state and the logger)
 _Call = tuple[Callback, Callable[..., Any]]
+_Step = tuple[Algorithm, Callable[..., int | None]]
 
 
 class _Listeners:
-    """Who acts on one event, in order."""
+    """Who acts on one event, in order.
 
-    __slots__ = ("algorithms", "calls", "dynamic")
+    Attributes:
+        algorithms: the methods that may act.
+        calls: the callbacks.
+        dynamic: whether some method decides at run time.
+        steps: what the methods do, where none decides at run time.
+        traces: what they leave where each returns ``None``.
+    """
 
-    def __init__(self, algorithms: Sequence[Algorithm], calls: Sequence[_Call]) -> None:
+    __slots__ = ("algorithms", "calls", "dynamic", "steps", "traces")
+
+    def __init__(
+        self, event: Event, algorithms: Sequence[Algorithm], calls: Sequence[_Call]
+    ) -> None:
         self.algorithms = list(algorithms)
         self.calls = list(calls)
         self.dynamic = any(_decides_at_run_time(algorithm) for algorithm in algorithms)
+        self.steps = [] if self.dynamic else _steps(self.algorithms, event)
+        self.traces = _traces(self.steps, event, [None] * len(self.steps))
 
     def __bool__(self) -> bool:
         return bool(self.algorithms or self.calls)
@@ -215,40 +225,50 @@ class Engine:
             self._run_callbacks(event, listeners)
             return self._run_algorithms(event, listeners)
         traces = self._run_algorithms(event, listeners)
-        self._run_callbacks(event, listeners)
+        if listeners.calls:
+            self._run_callbacks(event, listeners)
         return traces
 
     def _run_algorithms(self, event: Event, listeners: _Listeners) -> Mapping[str, Trace]:
         state, logger = self.state, self.logger
-        algorithms: Sequence[Algorithm] = listeners.algorithms
+        steps, traces = listeners.steps, listeners.traces
         if listeners.dynamic:
-            algorithms = [a for a in algorithms if a.match(event, state)]
-            if self._has_user_passes:
-                algorithms = self._ordered(algorithms, event)
-        traces: dict[str, Trace] = OrderedDict()
-        for position, algorithm in enumerate(algorithms):
-            name = type(algorithm).__name__
+            steps, traces = self._chosen_steps(event, listeners), None
+        profiler = state.profiler
+        exit_codes: list[int | None] = []
+        for algorithm, function in steps:
             try:
-                with self._span(algorithm, event):
-                    exit_code = algorithm.apply(event, state, logger)
+                if profiler is None:
+                    exit_codes.append(function(state, logger))
+                    continue
+                with profiler.span(_span_name(algorithm, event)):
+                    exit_codes.append(function(state, logger))
             except Exception as error:
                 self._blame(error, algorithm, event)
                 raise
-            traces[f"{name}/{event.value}"] = Trace(name, event, exit_code, position, True)
+        if traces is None or exit_codes.count(None) < len(exit_codes):
+            traces = _traces(steps, event, exit_codes)
         if traces and logger.listens_to_traces:
             logger.log_traces({f"algorithm_traces/{key}": int(t.run) for key, t in traces.items()})
         return traces
 
+    def _chosen_steps(self, event: Event, listeners: _Listeners) -> list[_Step]:
+        """Ask the methods that decide at run time."""
+        algorithms = [a for a in listeners.algorithms if a.match(event, self.state)]
+        if self._has_user_passes:
+            algorithms = self._ordered(algorithms, event)
+        return _steps(algorithms, event)
+
     def _run_callbacks(self, event: Event, listeners: _Listeners) -> None:
         state, logger = self.state, self.logger
-        is_traced = state.profiler is not None
+        profiler = state.profiler
         began, before = perf_counter_ns(), logger.watching_ns
         for callback, function in listeners.calls:
             try:
-                if not is_traced:
+                if profiler is None:
                     function(state, logger)
                     continue
-                with self._span(callback, event):
+                with profiler.span(_span_name(callback, event)):
                     function(state, logger)
             except Exception as error:
                 self._blame(error, callback, event)
@@ -259,12 +279,6 @@ class Engine:
         if event not in _CHECKPOINT_EVENTS:
             # Not added to: what callbacks log has been counted on its own already.
             logger.watching_ns = before + perf_counter_ns() - began
-
-    def _span(self, plugin: object, event: Event) -> AbstractContextManager[object]:
-        tracer = self.state.profiler
-        if tracer is None:
-            return _NO_SPAN
-        return tracer.span(f"{type(plugin).__name__}/{event.value}")
 
     def _blame(self, error: Exception, plugin: object, event: Event) -> None:
         error.add_note(f"raised by {plugin!r} on {event.value!r} at {self.state.timestamp}")
@@ -278,7 +292,7 @@ class Engine:
         # passes now and again then would reverse AFTER_* events twice.
         if not (self._has_user_passes and any(map(_decides_at_run_time, algorithms))):
             algorithms = self._ordered(algorithms, event)
-        listeners = _Listeners(algorithms, self._calls(event))
+        listeners = _Listeners(event, algorithms, self._calls(event))
         return listeners if listeners else None
 
     def _ordered(self, algorithms: Sequence[Algorithm], event: Event) -> Sequence[Algorithm]:
@@ -348,6 +362,32 @@ class Engine:
             log.exception("closing failed in %r", function)
             return False
         return True
+
+
+def _steps(algorithms: Sequence[Algorithm], event: Event) -> list[_Step]:
+    """What each method does on the event, as a function of the state and the logger."""
+    return [(algorithm, _handler(algorithm, event)) for algorithm in algorithms]
+
+
+def _handler(algorithm: Algorithm, event: Event) -> Callable[..., int | None]:
+    if _is_overridden(algorithm, Algorithm, "apply"):
+        return functools.partial(algorithm.apply, event)
+    # What `apply` would look up each time.
+    return getattr(algorithm, algorithm.events[event])
+
+
+def _traces(
+    steps: Sequence[_Step], event: Event, exit_codes: Sequence[int | None]
+) -> Mapping[str, Trace]:
+    names = [type(algorithm).__name__ for algorithm, _ in steps]
+    return {
+        f"{name}/{event.value}": Trace(name, event, exit_code, position, True)
+        for position, (name, exit_code) in enumerate(zip(names, exit_codes, strict=True))
+    }
+
+
+def _span_name(plugin: object, event: Event) -> str:
+    return f"{type(plugin).__name__}/{event.value}"
 
 
 def _as_pass_list(passes: Any) -> tuple[Any, ...]:

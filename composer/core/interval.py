@@ -120,7 +120,7 @@ class IntervalScheduler:
         is_interval, is_final = event is self._event, event in self._final
         if not (is_interval or is_final) or self._value <= 0:
             return False
-        if state.previous_timestamp is None:
+        if state.previous_timestamp is None and state.timestamp.batch == 0:
             return False
         due = is_interval and self._has_passed(state)
         due = due or (is_final and self._is_end(state, event))
@@ -129,9 +129,19 @@ class IntervalScheduler:
             self._last_event = event
         return due
 
+    def remember(self, batch: int, event: Event) -> None:
+        """Take over from an interrupted run when it was due last.
+
+        Args:
+            batch: the batches trained then.
+            event: the event it was due on.
+        """
+        self._last_batch, self._last_event = batch, event
+
     def _has_passed(self, state: State) -> bool:
         previous, now = state.previous_timestamp, state.timestamp
-        assert previous is not None
+        if previous is None:
+            return False
         unit, step = self._unit, self._value
         if unit is TimeUnit.DURATION:
             unit, step = self._share_of_run(state)

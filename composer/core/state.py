@@ -138,6 +138,8 @@ class State(Serializable):
         self.profiler: Tracer | None = None
         self.weight_view: WeightView | None = None
 
+        # Optimizer steps for which a batch is cut; methods set it on BATCH_START.
+        self.steps_per_batch = 1
         self.batch: Any = None
         self.outputs: Any = None
         self.loss: Any = None

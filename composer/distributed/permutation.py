@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from composer.errors import ConfigError
 
-__all__ = ["Permutation", "mix"]
+__all__ = ["Permutation", "mix", "mix_each"]
 
 Numbers = NDArray[np.uint64]
 
@@ -94,6 +94,14 @@ def mix(*numbers: int) -> int:
     for number in numbers:
         state = _hash_one(state ^ (number & _MASK))
     return state
+
+
+def mix_each(numbers: NDArray[np.integer], *key: int) -> Numbers:
+    """Return, for each of many numbers, a number from 0 to 2**64 - 1 that depends on it and a key.
+
+    Checkpoints rely on it: what belongs to a number and a key never changes.
+    """
+    return _hash(numbers.astype(np.uint64), np.uint64(mix(*key)))
 
 
 def _round_keys(key: tuple[int, ...]) -> list[np.uint64]:

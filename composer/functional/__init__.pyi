@@ -42,3 +42,4 @@ from composer.algorithms.stochastic_depth import apply_stochastic_depth as apply
 from composer.algorithms.weight_standardization import (
     apply_weight_standardization as apply_weight_standardization,
 )
+from composer.algorithms.whitening import apply_whitening as apply_whitening

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from composer.errors import TargetShapeError
 
-__all__ = ["check_for_index_targets", "ensure_targets_one_hot", "infer_target_type"]
+__all__ = [
+    "check_for_index_targets",
+    "ensure_targets_one_hot",
+    "infer_target_type",
+    "spread_indices",
+]
 
 
 def infer_target_type(input: Tensor, targets: Tensor) -> Literal["indices", "one_hot"]:
@@ -65,7 +70,8 @@ def ensure_targets_one_hot(
         float32 targets, shape (N, num_classes) or (N, num_classes, ...).
 
     Raises:
-        TargetShapeError: the shapes of ``input`` and ``targets`` do not fit together.
+        TargetShapeError: the shapes of ``input`` and ``targets`` do not fit together, or indices
+            are no whole numbers.
         RuntimeError: (from torch) an index is not below ``num_classes``.
 
     Example:
@@ -77,20 +83,42 @@ def ensure_targets_one_hot(
     if infer_target_type(input, targets) == "one_hot":
         return targets.float()
     class_dim = min(1, targets.ndim)
-    if num_classes is None:
-        num_classes = input.shape[class_dim]
-    return _one_hot(targets, num_classes, class_dim)
+    return spread_indices(targets, num_classes or input.shape[class_dim], class_dim)
 
 
-def _one_hot(indices: Tensor, num_classes: int, class_dim: int) -> Tensor:
-    has_class = indices >= 0
-    if indices.device.type == "cpu" and not bool(has_class.all()):
-        warnings.warn("negative class indices become rows of zeros", UserWarning, stacklevel=3)
+def spread_indices(
+    indices: Tensor, num_classes: int, class_dim: int = 1, *, on: float = 1.0, off: float = 0.0
+) -> Tensor:
+    """Return a row of values for each class index.
+
+    Args:
+        indices: class indices, shape (N) or (N, ...). A row of a negative one is all zero, and on
+            the CPU a warning says so.
+        num_classes: number of classes C.
+        class_dim: where the dimension of the classes goes.
+        on: value at the class.
+        off: value at all others.
+
+    Returns:
+        float32 values, shape (N, C) or (N, C, ...).
+
+    Raises:
+        TargetShapeError: ``indices`` are no whole numbers.
+        RuntimeError: (from torch) an index is not below ``num_classes``.
+    """
+    if not check_for_index_targets(indices):
+        raise TargetShapeError(
+            f"targets of shape {tuple(indices.shape)} lack the dimension of the classes, so they "
+            f"must be class indices, which are whole numbers, and they are {indices.dtype}. "
+            "Convert them with .long(), or give one value per class, in the shape of the outputs"
+        )
     shape = list(indices.shape)
     shape.insert(class_dim, num_classes)
-    # scatter_, not a comparison with arange: it refuses an index that is too large.
-    return torch.zeros(shape, dtype=torch.float32, device=indices.device).scatter_(
-        class_dim,
-        indices.clamp(min=0).long().unsqueeze(class_dim),
-        has_class.float().unsqueeze(class_dim),
-    )
+    rows = torch.full(shape, off, dtype=torch.float32, device=indices.device)
+    if indices.is_cpu and (not indices.numel() or int(indices.min()) >= 0):
+        # scatter_, not a comparison with arange: it refuses an index that is too large.
+        return rows.scatter_(class_dim, indices.long().unsqueeze(class_dim), on)
+    if indices.is_cpu:
+        warnings.warn("negative class indices become rows of zeros", UserWarning, stacklevel=3)
+    rows.scatter_(class_dim, indices.clamp(min=0).long().unsqueeze(class_dim), on)
+    return rows.mul_((indices >= 0).unsqueeze(class_dim))

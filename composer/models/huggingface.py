@@ -125,10 +125,11 @@ class HuggingFaceModel(ComposerModel):
         """Compute the model's outputs.
 
         Args:
-            batch: entries by name; those the model does not take are left out.
+            batch: entries by name; those the model does not take are left out. In packed documents
+                (with ``document_ids``) the model finds the borders by ``position_ids``.
 
         Raises:
-            ValueError: not a mapping.
+            ValueError: not a mapping, or packed documents that the model cannot keep apart.
         """
         if not isinstance(batch, Mapping):
             raise DataError(
@@ -136,7 +137,20 @@ class HuggingFaceModel(ComposerModel):
                 f"such as {{'input_ids': ..., 'labels': ...}}, got a {type(batch).__name__}"
             )
         given = {name: value for name, value in batch.items() if name in self.model_forward_args}
+        if "document_ids" in batch:
+            self._keep_documents_apart(given)
         return self.model(**given)
+
+    def _keep_documents_apart(self, given: dict[str, Any]) -> None:
+        """Let the model look for borders, which it does without a mask and a cache only."""
+        if "position_ids" not in given or "attention_mask" in given:
+            raise DataError(
+                f"{type(self._inner).__name__} would look from one packed document into another: "
+                "it finds their borders by 'position_ids', which it must take and the batch have, "
+                f"in batches without 'attention_mask'; it got {sorted(given)}"
+            )
+        if "use_cache" in self.model_forward_args:
+            given["use_cache"] = False
 
     def loss(self, outputs: Any, batch: Mapping[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss that the model has computed.

@@ -1,16 +1,17 @@
-"""What SGD and AdamW with decoupled weight decay share: ``initial_lr`` and the frame of a step."""
+"""What SGD and AdamW with decoupled weight decay share: ``initial_lr`` and what decay follows."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from composer.errors import TrainingError
+from composer.errors import unknown_name
+from composer.optim.group_optimizer import GroupOptimizer
+from composer.optim.kernels import shrink, shrink_where_it_agrees
 
 __all__ = ["DecoupledOptimizer", "schedule_factor"]
 
@@ -18,64 +19,83 @@ log = logging.getLogger(__name__)
 
 HIGH_WEIGHT_DECAY = 1e-3
 
+# How decay is done unless a group says otherwise; so it is in Composer and in old checkpoints.
+_USUAL_DECAY = {"cautious": False, "decay_follows": "lr"}
+
 
 def schedule_factor(lr: float | Tensor, initial_lr: float) -> float | Tensor:
     """Return the share of the initial learning rate that is in force; 1 if that rate is 0."""
     return lr / initial_lr if initial_lr else 1.0
 
 
-class DecoupledOptimizer(Optimizer):
-    """Base of optimizers whose decay is ``(lr / initial_lr) * weight_decay``.
+class DecoupledOptimizer(GroupOptimizer):
+    """Base of optimizers whose decay is ``(lr / initial_lr) * weight_decay``, or another share.
 
     Every parameter group gets an ``initial_lr``, whenever it is added and whatever checkpoint it
-    is loaded from. Subclasses also derive from a torch optimizer and fill in :meth:`step_group`.
+    is loaded from. Subclasses also derive from a torch optimizer, and end their constructor with
+    :meth:`set_decay`.
+
+    Attributes:
+        followed: what decay may follow.
     """
 
-    def step_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        """Update the parameters of one group in place.
+    followed: tuple[str, ...] = ("lr", "nothing")
+
+    def set_decay(self, cautious: bool, decay_follows: str) -> None:
+        """Say how decay is done in groups that do not say it themselves.
+
+        Args:
+            cautious: only where the step makes a weight no larger.
+            decay_follows: one of ``followed``.
+
+        Raises:
+            ValueError: decay shall follow something else.
+        """
+        self.defaults.update(cautious=cautious, decay_follows=decay_follows)
+        for group in self.param_groups:
+            self._complete(group)
+
+    def decay(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        find_directions: Callable[[], list[Tensor]],
+        scale: float | Tensor = 1.0,
+    ) -> float:
+        """Do the decay that a step's kernel cannot do.
 
         Args:
             group: the parameter group.
-            params: those of its parameters that have a gradient; at least one.
-            grads: their gradients, none of them sparse.
-        """
-        raise NotImplementedError
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Do one step.
-
-        Args:
-            closure: computes the loss and the gradients, and returns the loss.
+            params: those of its parameters that have a gradient.
+            find_directions: returns what the step will subtract, up to a positive factor.
+            scale: multiplies the decay; a number, or a tensor without dimensions.
 
         Returns:
-            The loss, if there is a closure.
-
-        Raises:
-            RuntimeError: a gradient is sparse.
+            The decay that is left for the kernel.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self.step_group(group, params, [self._dense_gradient(p) for p in params])
-        return loss
+        decay = group["weight_decay"]
+        if not decay or all(group[name] == usual for name, usual in _USUAL_DECAY.items()):
+            return decay
+        if group["decay_follows"] != "nothing":
+            scale = scale * schedule_factor(group["lr"], group["initial_lr"])
+        found_inf = getattr(self, "found_inf", None)
+        if group["cautious"]:
+            shrink_where_it_agrees(params, find_directions(), decay * scale, found_inf)
+        else:
+            shrink(params, decay * scale, found_inf)
+        return 0.0
 
-    def _dense_gradient(self, param: Tensor) -> Tensor:
-        grad = param.grad
-        if grad is None or grad.is_sparse:
-            raise TrainingError(
-                f"{type(self).__name__} takes no sparse gradients, because decay moves every "
-                "weight. Use sparse=False in the embedding, or torch.optim.SparseAdam."
-            )
-        return grad
+    def seen_gradients(self, group: dict[str, Any], grads: list[Tensor]) -> list[Tensor]:
+        """Return gradients as a step sees them, after what its kernel does to them first.
+
+        Args:
+            group: the parameter group.
+            grads: its gradients.
+        """
+        scale = getattr(self, "grad_scale", None)
+        if scale is not None:
+            grads = list(torch._foreach_div(grads, scale))
+        return list(torch._foreach_neg(grads)) if group["maximize"] else grads
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; its learning rate becomes its ``initial_lr`` unless it brings one.
@@ -86,7 +106,7 @@ class DecoupledOptimizer(Optimizer):
         """
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        _set_initial_lr(group)
+        self._complete(group)
         weight_decay = group["weight_decay"]
         if weight_decay >= HIGH_WEIGHT_DECAY:
             log.warning(
@@ -100,11 +120,16 @@ class DecoupledOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        # Checkpoints of torch's own optimizers come without one.
+        # Checkpoints of torch's own optimizers come without what we add.
+        self.defaults = {**_USUAL_DECAY, **self.defaults}
         for group in self.param_groups:
-            _set_initial_lr(group)
+            self._complete(group)
 
-
-def _set_initial_lr(group: dict[str, Any]) -> None:
-    # A number even where the rate is a tensor: read here once, so that no step has to.
-    group["initial_lr"] = float(group.get("initial_lr", group["lr"]))
+    def _complete(self, group: dict[str, Any]) -> None:
+        # A number even where the rate is a tensor: read here once, so that no step has to.
+        group["initial_lr"] = float(group.get("initial_lr", group["lr"]))
+        for name in _USUAL_DECAY.keys() & self.defaults.keys():
+            group.setdefault(name, self.defaults[name])
+        follows = group.get("decay_follows", "lr")
+        if follows not in self.followed:
+            raise unknown_name("decay_follows", follows, self.followed)

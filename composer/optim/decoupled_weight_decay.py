@@ -5,6 +5,11 @@ learning rate tunes the decay too. Here it shrinks them by ``(lr / initial_lr) *
 ``weight_decay`` alone says how much, the schedule says when. Both classes use torch's own kernels
 and keep torch's state layout, so checkpoints move between these classes, Composer's and torch's.
 
+Decay can also be *cautious*, leaving alone the weights that a step makes larger (Chen et al. 2025,
+arXiv 2510.12402), and it can follow something else than the learning rate: nothing, or, with AdamW,
+the size of gradients (Xie, Sato, Sugiyama 2020, "Understanding and Scheduling Weight Decay", arXiv
+2011.11152, called stable weight decay there).
+
 Source: Loshchilov and Hutter 2017, "Decoupled Weight Decay Regularization" (arXiv 1711.05101),
 where the factor ``lr / initial_lr`` is the schedule multiplier eta_t.
 """
@@ -23,7 +28,13 @@ from torch.optim.sgd import sgd as torch_sgd
 from composer.errors import ConfigError, TrainingError
 from composer.optim.decoupled_optimizer import DecoupledOptimizer, schedule_factor
 from composer.optim.kernels import choose_kernel, shrink
-from composer.optim.update_norms import NORM_PREFIX, count_copies, parameter_norms, sum_over_ranks
+from composer.optim.update_norms import (
+    NORM_PREFIX,
+    count_copies,
+    mean_square,
+    parameter_norms,
+    sum_over_ranks,
+)
 
 __all__ = ["DecoupledAdamW", "DecoupledSGDW"]
 
@@ -50,6 +61,9 @@ class DecoupledSGDW(DecoupledOptimizer, SGD):
         foreach: use the kernel for lists of tensors.
         fused: use the fused kernel. With neither given, torch chooses on accelerators; on the CPU
             the fused kernel runs wherever the tensors allow it.
+        cautious: decay only weights that the step makes no larger (arXiv 2510.12402).
+        decay_follows: ``'lr'``, as in the formula; or ``'nothing'``: every step takes away
+            ``weight_decay``, whatever the schedule.
 
     Raises:
         ValueError: ``lr`` is missing, or a number is out of range.
@@ -69,6 +83,8 @@ class DecoupledSGDW(DecoupledOptimizer, SGD):
         *,
         foreach: bool | None = None,
         fused: bool | None = None,
+        cautious: bool = False,
+        decay_follows: str = "lr",
     ) -> None:
         if lr is None:
             raise ConfigError(
@@ -77,17 +93,23 @@ class DecoupledSGDW(DecoupledOptimizer, SGD):
         super().__init__(
             params, lr, momentum, dampening, weight_decay, nesterov, foreach=foreach, fused=fused
         )
+        self.set_decay(cautious, decay_follows)
 
     def step_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         """Update the parameters of one group in place; see the base class."""
         has_momentum = group["momentum"] != 0
         buffers = [self.state[p].get("momentum_buffer") for p in params] if has_momentum else []
         foreach, fused = _choose_sgd_kernel(group, params, grads, buffers)
+        decay = self.decay(
+            group,
+            params,
+            lambda: _sgd_directions(group, self.seen_gradients(group, grads), buffers),
+        )
         self.sgdw(
             params,
             grads,
             buffers,
-            weight_decay=group["weight_decay"],
+            weight_decay=decay,
             momentum=group["momentum"],
             lr=group["lr"],
             initial_lr=group["initial_lr"],
@@ -183,6 +205,13 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
         fused: use the fused kernel. With neither given, torch chooses on accelerators; on the CPU
             the fused kernel runs wherever the tensors allow it.
         capturable: keep step counts on the device, so that a step can be captured in a CUDA graph.
+        cautious: decay only weights that the step makes no larger (arXiv 2510.12402).
+        decay_follows: ``'lr'``, as in the formula; ``'nothing'``: every step takes away
+            ``weight_decay``, whatever the schedule; ``'gradient'``: as ``'lr'``, divided by the
+            root of the mean of ``v / (1 - beta2^t)`` over all weights of the group, so that decay
+            and Adam's step keep their proportion while gradients shrink (arXiv 2011.11152). Roots
+            around 1e-3 are usual, so ``weight_decay`` must be that much smaller. Not for sharded
+            parameters.
 
     Raises:
         ValueError: a number is out of range.
@@ -191,6 +220,8 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
 
     Source: arXiv 1711.05101, algorithm 2.
     """
+
+    followed = ("lr", "nothing", "gradient")
 
     def __init__(
         self,
@@ -204,6 +235,8 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
         foreach: bool | None = None,
         fused: bool | None = None,
         capturable: bool = False,
+        cautious: bool = False,
+        decay_follows: str = "lr",
     ) -> None:
         self._num_copies: dict[str, int] = {}
         super().__init__(
@@ -217,6 +250,7 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
             fused=fused,
             capturable=capturable,
         )
+        self.set_decay(cautious, decay_follows)
 
     def step_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         """Update the parameters of one group in place; see the base class."""
@@ -227,6 +261,7 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
         maxima = [s["max_exp_avg_sq"] for s in states] if group["amsgrad"] else []
         beta1, beta2 = group["betas"]
         foreach, fused = choose_kernel(group, params, grads, moments, variances, maxima)
+        decay = self._decay_adam(group, params, grads, states)
         self.adamw(
             params,
             grads,
@@ -239,7 +274,7 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
             beta2=beta2,
             lr=group["lr"],
             initial_lr=group["initial_lr"],
-            weight_decay=group["weight_decay"],
+            weight_decay=decay,
             eps=group["eps"],
             maximize=group["maximize"],
             foreach=foreach,
@@ -248,6 +283,27 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
             grad_scale=getattr(self, "grad_scale", None),
             found_inf=getattr(self, "found_inf", None),
         )
+
+    def _decay_adam(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        states: list[dict[str, Tensor]],
+    ) -> float:
+        beta1, beta2 = group["betas"]
+        scale: float | Tensor = 1.0
+        if group["decay_follows"] == "gradient" and group["weight_decay"]:
+            variances = [s["exp_avg_sq"] for s in states]
+            seen = self.seen_gradients(group, grads)
+            scale = mean_square(seen, variances, beta2, states[0]["step"]).rsqrt()
+
+        def find_directions() -> list[Tensor]:
+            moments = [s["exp_avg"] for s in states]
+            seen = self.seen_gradients(group, grads)
+            return list(torch._foreach_lerp(moments, seen, 1 - beta1))
+
+        return self.decay(group, params, find_directions, scale)
 
     def _new_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
         # As in torch: counting on the host is cheaper, unless a kernel needs the count.
@@ -399,6 +455,20 @@ def _choose_sgd_kernel(
             if buffer is None:
                 buffers[index] = torch.zeros_like(params[index])
     return foreach, fused
+
+
+def _sgd_directions(
+    group: dict[str, Any], grads: list[Tensor], buffers: list[Tensor | None]
+) -> list[Tensor]:
+    """Return what a step will subtract, up to the learning rate."""
+    momentum, share = group["momentum"], 1 - group["dampening"]
+    if momentum == 0:
+        return grads
+    new = [
+        grad if buffer is None else grad * share + buffer * momentum
+        for grad, buffer in zip(grads, buffers, strict=True)
+    ]
+    return list(torch._foreach_add(grads, new, alpha=momentum)) if group["nesterov"] else new
 
 
 def _check_graph_capture(group: dict[str, Any], param: Tensor) -> None:

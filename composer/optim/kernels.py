@@ -61,7 +61,7 @@ def shrink(params: list[Tensor], decay: float | Tensor, found_inf: Tensor | None
         found_inf: 1 if nothing may change, 0 otherwise; decided without reading it.
     """
     if found_inf is not None:
-        decay = decay * (1 - found_inf)
+        decay = torch.where(found_inf > 0, 0.0, decay)
     if len(set(map(type, params))) == 1:
         torch._foreach_mul_(params, 1 - decay)
         return
@@ -70,17 +70,41 @@ def shrink(params: list[Tensor], decay: float | Tensor, found_inf: Tensor | None
 
 
 def shrink_where_it_agrees(
-    params: list[Tensor], directions: list[Tensor], decay: float | Tensor
+    params: list[Tensor],
+    directions: list[Tensor],
+    decay: float | Tensor,
+    found_inf: Tensor | None = None,
 ) -> None:
-    """Take away the share ``decay`` of the weights that the step makes smaller too, in place.
+    """Take away the share ``decay`` of the weights that the step does not enlarge, in place.
 
     Elsewhere decay would undo part of the step, and there the weights keep their size ("cautious
-    weight decay", Chen et al. 2025, arXiv 2510.12402).
+    weight decay", Chen et al. 2025, arXiv 2510.12402: where ``direction * weight >= 0``). Of
+    complex weights each part counts for itself.
 
     Args:
         params: the parameters before the step.
         directions: what the step will subtract, up to a positive factor; shapes as ``params``.
         decay: a number, or a tensor without dimensions.
+        found_inf: 1 if nothing may change, 0 otherwise; decided without reading it.
     """
-    for param, direction in zip(params, directions, strict=True):
-        param.sub_(param * (param * direction > 0), alpha=decay)  # pyright: ignore[reportArgumentType]
+    weights = [torch.view_as_real(p) if p.is_complex() else p for p in params]
+    moves = [torch.view_as_real(d) if d.is_complex() else d for d in directions]
+    if found_inf is None and len(set(map(type, weights))) == 1:
+        _shrink_lists(weights, moves, decay)
+        return
+    if found_inf is not None:
+        decay = torch.where(found_inf > 0, 0.0, decay)
+    for weight, move in zip(weights, moves, strict=True):
+        # Not by signs, as below: a direction that is not a number must leave its weight alone.
+        weight.sub_(weight * (weight * move >= 0) * decay)
+
+
+def _shrink_lists(weights: list[Tensor], moves: list[Tensor], decay: float | Tensor) -> None:
+    lost = torch._foreach_mul(weights, moves)
+    # -1, 0, 1 become 0, 1, 1: there is no comparison for lists.
+    torch._foreach_sign_(lost)
+    torch._foreach_add_(lost, 1.0)
+    torch._foreach_clamp_max_(lost, 1.0)
+    torch._foreach_mul_(lost, weights)
+    torch._foreach_mul_(lost, decay)
+    torch._foreach_sub_(weights, lost)

@@ -22,15 +22,14 @@ Memory: one more copy of the weights with SGD, two with AdamW, as AdamW itself h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from composer.errors import ConfigError, StateError
+from composer.optim.group_optimizer import GroupOptimizer
 
 __all__ = ["ScheduleFreeAdamW", "ScheduleFreeSGD"]
 
@@ -39,7 +38,7 @@ __all__ = ["ScheduleFreeAdamW", "ScheduleFreeSGD"]
 _ASIDE = "training_weights"
 
 
-class _ScheduleFree(Optimizer):
+class _ScheduleFree(GroupOptimizer):
     """What both share: the three sequences and the view of the average."""
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
@@ -53,28 +52,20 @@ class _ScheduleFree(Optimizer):
             raise ConfigError(f"weight_decay={defaults['weight_decay']} must be at least 0")
         super().__init__(params, {**defaults, "num_steps": 0, "sum_of_weights": 0.0})
 
-    def direction(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
+    def direction(
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
+    ) -> list[Tensor]:
         """Return new tensors: what ``z`` moves along, decay left out.
 
         Args:
             group: the parameter group.
             params: those of its parameters that have a gradient.
+            grads: their gradients.
         """
         raise NotImplementedError
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Do one step.
-
-        Args:
-            closure: computes the loss and the gradients, and returns the loss.
-
-        Returns:
-            The loss, if there is a closure.
+    def check_step(self) -> None:
+        """Refuse to train with the averaged weights.
 
         Raises:
             RuntimeError: the model holds the average; it must train with the training weights.
@@ -84,24 +75,16 @@ class _ScheduleFree(Optimizer):
                 "the model holds the averaged weights, which are for evaluation; call hide(model) "
                 "before training goes on"
             )
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._step_group(group, params)
-        return loss
 
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def step_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        """Update the parameters of one group in place; see the base class."""
         group["num_steps"] += 1
         rate = self._rate(group)
         weight = rate**2
         group["sum_of_weights"] += weight
         share = weight / group["sum_of_weights"] if weight else 0.0
         fronts = [self._state_of(p, "z", p) for p in params]
-        steps = self.direction(group, params)
+        steps = self.direction(group, params, grads)
         if group["weight_decay"]:
             torch._foreach_add_(steps, params, alpha=group["weight_decay"])
         # x is not stored: y and z say where it is, and both updates are done on y at once.
@@ -193,10 +176,12 @@ class ScheduleFreeSGD(_ScheduleFree):
             },
         )
 
-    def direction(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
+    def direction(
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
+    ) -> list[Tensor]:
         """Return copies of the gradients."""
-        del group
-        return [p.grad.clone() for p in params if p.grad is not None]
+        del group, params
+        return [grad.clone() for grad in grads]
 
 
 class ScheduleFreeAdamW(_ScheduleFree):
@@ -238,9 +223,10 @@ class ScheduleFreeAdamW(_ScheduleFree):
             },
         )
 
-    def direction(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
+    def direction(
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
+    ) -> list[Tensor]:
         """Return the gradients over the root of their second moments; updates the moments."""
-        grads = [p.grad for p in params if p.grad is not None]
         moments = [self._state_of(p, "exp_avg_sq") for p in params]
         torch._foreach_mul_(moments, group["beta2"])
         torch._foreach_addcmul_(moments, grads, grads, 1 - group["beta2"])

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from composer.distributed import comm
+from composer.errors import TrainingError
 
 __all__ = [
     "NORM_PREFIX",
     "count_copies",
     "gradient_norms",
     "local_shard",
+    "mean_square",
     "parameter_norms",
     "sum_over_ranks",
 ]
@@ -69,6 +71,28 @@ def _update(
     denominator = (variance / (1 - beta2**step)).sqrt_().add_(group["eps"])
     adam = (moment / denominator).mul_(group["lr"] / (1 - beta1**step))
     return adam.add_(weight * decay)
+
+
+def mean_square(grads: list[Tensor], variances: list[Tensor], beta2: float, step: Tensor) -> Tensor:
+    """Return the mean of Adam's second moments as they will be after a step, bias corrected.
+
+    Args:
+        grads: gradients, none of them sharded.
+        variances: their second moments before the step.
+        beta2: share of the second moment that is kept.
+        step: steps done before.
+
+    Raises:
+        RuntimeError: a gradient is sharded: this rank's part of it has another mean.
+    """
+    if any(hasattr(grad, "device_mesh") for grad in grads):
+        raise TrainingError(
+            "decay_follows='gradient' needs whole gradients, and these are sharded; use 'lr'"
+        )
+    kept = torch.stack(list(torch._foreach_norm(variances, 1))).sum()
+    added = torch.stack(list(torch._foreach_norm(grads))).square().sum()
+    total = beta2 * kept + (1 - beta2) * added
+    return total / (sum(g.numel() for g in grads) * (1 - beta2 ** (step + 1)))
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from composer.errors import (
     StorageTransientError,
 )
 
-__all__ = ["is_transient", "translated"]
+__all__ = ["http_status", "is_transient", "translated"]
 
 _TRANSIENT_ERRNOS = {
     getattr(errno, name)
@@ -100,7 +100,7 @@ def is_transient(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS:
         return True
-    status = _http_status(error)
+    status = http_status(error)
     if status is not None:
         return status in (408, 425, 429) or status >= 500
     if type(error).__name__ == "SSHException":
@@ -111,8 +111,8 @@ def is_transient(error: BaseException) -> bool:
     )
 
 
-def _http_status(error: BaseException) -> int | None:
-    """The HTTP status an exception tells of, under the names that clients give it."""
+def http_status(error: BaseException) -> int | None:
+    """Return the HTTP status an exception tells of; clients call it by several names."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         value = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

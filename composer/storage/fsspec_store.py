@@ -13,8 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from composer.errors import ConfigError, ObjectNotFoundError, StorageTransientError
-from composer.storage.failures import translated
-from composer.storage.object_store import ObjectStore, Progress, check_name, check_source
+from composer.storage.failures import http_status, translated
+from composer.storage.object_store import (
+    ObjectStore,
+    Progress,
+    check_name,
+    check_source,
+    exists_already,
+)
 from composer.utils.atomic import atomic_write
 from composer.utils.import_helpers import MissingConditionalImportError, import_extra
 
@@ -37,6 +43,9 @@ _EXTRAS = {
 _WRITTEN_IN_PLACE = {"file", "hdfs", "smb"}
 # File systems that let the service sort out names by their beginning.
 _KNOW_PREFIXES = {"abfs", "az", "gs", "s3"}
+# HTTP statuses of a condition that does not hold, and of a service that knows none.
+_EXISTS_ALREADY = (409, 412)
+_KNOWS_NO_CONDITION = (400, 501)
 _COPY_BYTES = 4 * 2**20
 
 
@@ -95,6 +104,30 @@ class FsspecObjectStore(ObjectStore):
             if callback is not None:
                 # Not every file system tells the end.
                 callback(size, size)
+
+    def create_object(self, object_name: str, content: bytes) -> None:
+        """Store a few bytes, unless there is such an object; see :meth:`ObjectStore.create_object`.
+
+        In one step on S3, Google's and Azure's services, and in files. Services that speak S3's
+        protocol without this part of it, and other file systems, look first.
+        """
+        uri, path = self.get_uri(object_name), self._path(object_name)
+        with translated("create", uri):
+            try:
+                if self.scheme == "file":
+                    self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+                    with self._fs.open(path, "xb") as file:
+                        file.write(content)
+                else:
+                    self._fs.pipe_file(path, content, mode="create")
+            except FileExistsError as error:
+                raise exists_already(uri) from error
+            except Exception as error:
+                if http_status(error) in _EXISTS_ALREADY:
+                    raise exists_already(uri) from error
+                if http_status(error) not in _KNOWS_NO_CONDITION:
+                    raise
+                super().create_object(object_name, content)
 
     def get_object_size(self, object_name: str) -> int:
         """Return an object's size in bytes; see :meth:`ObjectStore.get_object_size`."""

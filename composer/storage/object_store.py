@@ -8,14 +8,27 @@ all. :mod:`composer.storage.fsspec_store` reaches most places; a store of anothe
 from __future__ import annotations
 
 import os
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from composer.errors import ConfigError, ObjectNotFoundError, StorageTransientError
+from composer.errors import (
+    ConfigError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageTransientError,
+)
 
-__all__ = ["ObjectStore", "ObjectStoreTransientError", "Progress", "check_name", "check_source"]
+__all__ = [
+    "ObjectStore",
+    "ObjectStoreTransientError",
+    "Progress",
+    "check_name",
+    "check_source",
+    "exists_already",
+]
 
 StrPath = str | os.PathLike[str]
 
@@ -54,6 +67,32 @@ class ObjectStore(ABC):
             ObjectStoreTransientError: a failure that may pass by itself.
             StorageError: any other failure.
         """
+
+    def create_object(self, object_name: str, content: bytes) -> None:
+        """Store a few bytes, unless there is an object of that name.
+
+        Of two that try at once one succeeds, where the service can do that in one step; what is
+        here looks first and then stores.
+
+        Args:
+            object_name: name in the store.
+            content: what to store.
+
+        Raises:
+            FileExistsError: there is such an object.
+            ObjectStoreTransientError: a failure that may pass by itself.
+            StorageError: any other failure.
+        """
+        try:
+            self.get_object_size(object_name)
+        except FileNotFoundError:
+            with tempfile.TemporaryDirectory() as folder:
+                path = os.path.join(folder, "content")
+                with open(path, "wb") as file:
+                    file.write(content)
+                self.upload_object(object_name, path)
+        else:
+            raise exists_already(self.get_uri(object_name))
 
     @abstractmethod
     def get_object_size(self, object_name: str) -> int:
@@ -129,6 +168,13 @@ def check_name(object_name: str) -> str:
             "'..'"
         )
     return name
+
+
+def exists_already(uri: str) -> ObjectExistsError:
+    """Return the error for an object that was to be new."""
+    return ObjectExistsError(
+        f"{uri!r} exists and may not be overwritten. Allow overwriting, or use another name."
+    )
 
 
 def check_source(filename: StrPath) -> int:

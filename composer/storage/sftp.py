@@ -15,7 +15,13 @@ from urllib.parse import quote, unquote, urlsplit
 from composer.env import Variable
 from composer.errors import ConfigError, ObjectNotFoundError, did_you_mean
 from composer.storage.failures import translated
-from composer.storage.object_store import ObjectStore, Progress, check_name, check_source
+from composer.storage.object_store import (
+    ObjectStore,
+    Progress,
+    check_name,
+    check_source,
+    exists_already,
+)
 from composer.utils.atomic import atomic_write
 from composer.utils.import_helpers import import_extra
 
@@ -109,6 +115,21 @@ class SFTPObjectStore(ObjectStore):
                     sftp.remove(aside)
                 raise
 
+    def create_object(self, object_name: str, content: bytes) -> None:
+        """Store a few bytes, unless there is such a file; see :meth:`ObjectStore.create_object`."""
+        path = self._path(object_name)
+        with self._session("create", object_name) as sftp:
+            _make_folders(sftp, path.rpartition("/")[0])
+            try:
+                file = sftp.open(path, "wx")
+            except OSError as error:
+                # The protocol has one code for all failures.
+                if _is_there(sftp, path):
+                    raise exists_already(self.get_uri(object_name)) from error
+                raise
+            with file:
+                file.write(content)
+
     def get_object_size(self, object_name: str) -> int:
         """Return an object's size in bytes; see :meth:`ObjectStore.get_object_size`."""
         with self._session("look up", object_name) as sftp:
@@ -187,7 +208,7 @@ class SFTPObjectStore(ObjectStore):
                 if self._sftp is None:
                     self._connect()
                 yield self._sftp
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):
                 raise
             except Exception:
                 self.close()
@@ -221,13 +242,17 @@ def _from_environment(name: str) -> str | None:
     return Variable(name, str, None, "File for SFTP.").get()
 
 
+def _is_there(sftp: Any, path: str) -> bool:
+    try:
+        sftp.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _make_folders(sftp: Any, folder: str) -> None:
     """Make a folder and those it lies in, where they are missing."""
-    if not folder:
-        return
-    try:
-        sftp.stat(folder)
-    except FileNotFoundError:
+    if folder and not _is_there(sftp, folder):
         _make_folders(sftp, folder.rpartition("/")[0])
         with suppress(OSError):
             # Another process may make it at the same moment; if it fails, the upload says so.

@@ -23,7 +23,7 @@ from composer.errors import (
     UploadError,
 )
 from composer.storage.files import shown_progress
-from composer.storage.object_store import ObjectStore, check_name
+from composer.storage.object_store import ObjectStore, check_name, exists_already
 from composer.storage.queue import WaitingFiles, place_for
 from composer.storage.schedule import Schedule, Upload
 from composer.storage.transfer import Carrier, HelperProcess, InThisProcess
@@ -296,7 +296,4 @@ class Uploader:
             return False
         if upload.waiting.was_started(upload.entry):
             return size == upload.size
-        raise ObjectExistsError(
-            f"{self.store.get_uri(upload.name)!r} exists and may not be overwritten. Allow "
-            "overwriting, or use another name."
-        )
+        raise exists_already(self.store.get_uri(upload.name))

@@ -110,6 +110,14 @@ def run_trial(program: Callable[[], Trainer | None], trial: Trial) -> bool:
     """
     reproducibility.seed_all(trial.seed)
     recorder = Recorder(trial.folder, comm.get_global_rank, trial.stops, trial.num_batches)
+    try:
+        return _run(program, trial, recorder)
+    finally:
+        # After an error nobody closes the Trainer, which would close it.
+        recorder.post_close()
+
+
+def _run(program: Callable[[], Trainer | None], trial: Trial, recorder: Recorder) -> bool:
     with _arranged(trial, recorder) as made:
         try:
             returned = program()

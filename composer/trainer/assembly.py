@@ -321,6 +321,7 @@ def build_fit_loop(
         precision=precision,
         metrics=metrics,
         forward=parts.forward,
+        checks_tokens=parts.weigh_by_tokens is not False,
     )
     step = TrainStep(
         state=state,

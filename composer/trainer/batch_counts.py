@@ -43,26 +43,38 @@ class BatchCounts:
         """Leave out of the wall-clock time what happened since the last batch (evaluation)."""
         self._last = time.perf_counter()
 
-    def start(self, samples: int | float, tokens: int, weight: int | float) -> None:
+    def start(
+        self, samples: int | float, tokens: int, weight: int | float, goes_on: bool = False
+    ) -> None:
         """Begin counting a batch.
 
         Args:
             samples: samples of this rank's batch.
             tokens: its tokens.
             weight: its weight in the loss: samples, or tokens that generate loss.
+            goes_on: whether this is a further part of the batch before, which is cut into several
+                steps: what is counted adds up.
         """
+        if not goes_on:
+            self._samples = self._tokens = 0
+            self._seconds = 0.0
         if self._is_distributed:
             seconds = self._elapsed() if self._is_timekeeper else 0.0
             numbers = [samples, tokens, weight, seconds, *self._own_wishes()]
             self._reduction = comm.start_reduce(numbers)
         else:
-            self._samples, self._tokens, self._weight = samples, tokens, weight
+            self._samples += samples
+            self._tokens += tokens
+            self._weight = weight
 
     def mean_weight(self) -> float:
         """Return the batch's weight, averaged over ranks."""
         if self._reduction is not None:
             total = self._reduction.wait()
-            self._samples, self._tokens, weight, self._seconds, *self._wishes = total
+            samples, tokens, weight, seconds, *self._wishes = total
+            self._samples += samples
+            self._tokens += tokens
+            self._seconds += seconds
             self._weight = weight / comm.get_world_size()
             self._reduction = None
         return self._weight

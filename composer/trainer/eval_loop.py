@@ -13,6 +13,7 @@ from composer.core.data_spec import DataSpec
 from composer.core.engine import Engine
 from composer.core.evaluator import Evaluator
 from composer.core.event import Event
+from composer.core.interval import IntervalScheduler
 from composer.core.logger import Logger
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
@@ -72,7 +73,12 @@ class EvalLoop:
         Returns:
             The event it was due on; ``None`` if nothing was being run, or if it is due again.
         """
-        note: dict[str, Any] | None = self._state.progress.pop("evaluating", None)
+        progress = self._state.progress
+        note: dict[str, Any] | None = progress.pop("evaluating", None)
+        for evaluator in self._state.evaluators:
+            done = progress.get("evaluated", {}).get(evaluator.label)
+            if done is not None and isinstance(evaluator.eval_interval, IntervalScheduler):
+                evaluator.eval_interval.remember(done["batch"], Event(done["event"]))
         if note is None or note["event"] == Event.FIT_END.value:
             return None
         event = Event(note["event"])
@@ -108,12 +114,20 @@ class EvalLoop:
                 for evaluator in evaluators:
                     self._run_one(evaluator)
                     if labels:
-                        labels.pop(0)
+                        self._note_end(evaluator, labels)
         finally:
             load_own_rng_state(random_state)
             state.batch, state.outputs, state.loss = kept
             state.set_dataloader(loader, label, -1 if length is None else length)
         self._logger.flush()
+
+    def _note_end(self, evaluator: Evaluator, labels: list[str]) -> None:
+        """Note that an evaluator has come to its end: what is due at it must not be due again."""
+        progress, batch = self._state.progress, self._state.timestamp.batch.value
+        event = progress["evaluating"]["event"]
+        progress.setdefault("evaluated", {})[labels.pop(0)] = {"batch": batch, "event": event}
+        if isinstance(evaluator.eval_interval, IntervalScheduler):
+            evaluator.eval_interval.remember(batch, Event(event))
 
     def _run_one(self, evaluator: Evaluator) -> None:
         state, run_event = self._state, self._engine.run_event

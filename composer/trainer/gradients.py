@@ -18,6 +18,7 @@ from composer.core.losses import read_losses
 from composer.core.state import State
 from composer.distributed.plan import ParallelismPlan
 from composer.trainer.precision_policy import PrecisionPolicy
+from composer.trainer.token_loss_check import TokenLossCheck
 from composer.trainer.train_metrics import TrainMetrics
 
 __all__ = ["GradientPass"]
@@ -33,6 +34,8 @@ class GradientPass:
         precision: autocast and loss scaling.
         metrics: updated with each microbatch.
         forward: the model as it is called, wrapped where training is distributed.
+        checks_tokens: whether to look, on the first microbatch, if the loss is a mean over the
+            tokens by which microbatches are weighed.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class GradientPass:
         precision: PrecisionPolicy,
         metrics: TrainMetrics,
         forward: torch.nn.Module,
+        checks_tokens: bool = False,
     ) -> None:
         self._state = state
         self._run_event = engine.run_event
@@ -53,6 +57,7 @@ class GradientPass:
         self._metrics = metrics
         self._forward = forward
         self._has_peers = plan.world_size > 1
+        self._token_check = TokenLossCheck(state, self._autocast) if checks_tokens else None
         self._create_graph = any(a.backwards_create_graph for a in state.algorithms)
 
     def run(
@@ -80,6 +85,8 @@ class GradientPass:
         last = len(microbatches) - 1
         if self._has_peers:
             self._plan.begin_batch(len(microbatches))
+        if self._token_check is not None and not self._token_check.is_needed(microbatches[0]):
+            self._token_check = None
         upcoming = prepare(microbatches[0])
         for index in range(last + 1):
             current = upcoming
@@ -122,6 +129,9 @@ class GradientPass:
         with self._autocast:
             state.loss = state.model.loss(state.outputs, state.batch)
         run_event(Event.AFTER_LOSS)
+        if self._token_check is not None:
+            self._token_check.run()
+            self._token_check = None
 
         run_event(Event.BEFORE_BACKWARD)
         total, named = read_losses(state.loss)

@@ -1,4 +1,8 @@
-"""One batch: gradients, what methods do with them, the parameter update."""
+"""One batch: gradients, what methods do with them, the parameter update.
+
+As a rule that is one step of the optimizer. A method may ask for more (``state.steps_per_batch``):
+then the batch is cut, and each part goes through all of it by itself.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from composer.core.losses import TOTAL_LOSS
 from composer.core.microbatch import Microbatcher
 from composer.core.state import State
 from composer.distributed import comm
-from composer.errors import ConfigError
+from composer.errors import ConfigError, DataError
 from composer.trainer.batch_counts import BatchCounts
 from composer.trainer.batch_source import BatchSource
 from composer.trainer.gradients import GradientPass
@@ -73,8 +77,35 @@ class TrainStep:
         Returns:
             The batch's losses by metric name, on the device, of this rank.
         """
-        batch = self._state.batch
-        self._counts.start(samples, tokens, source.weight(batch) if self._has_peers else 0)
+        state = self._state
+        if state.steps_per_batch != 1:
+            return self._run_parts(source, samples, tokens)
+        self._counts.start(samples, tokens, source.weight(state.batch) if self._has_peers else 0)
+        return self._step(state.batch, source)
+
+    def _run_parts(
+        self, source: BatchSource, samples: int | float, tokens: int
+    ) -> dict[str, torch.Tensor]:
+        """Take one step for each part of the batch, and return the mean losses."""
+        state = self._state
+        batch = state.batch
+        parts = _cut(batch, source, state.steps_per_batch)
+        weights = [source.weight(part) for part in parts]
+        total = sum(weights) or 1
+        losses: dict[str, torch.Tensor] = {}
+        for index, (part, weight) in enumerate(zip(parts, weights, strict=True)):
+            counted = (0, 0) if index else (samples, tokens)
+            self._counts.start(*counted, weight, goes_on=index > 0)
+            state.batch = part
+            for name, loss in self._step(part, source).items():
+                share = loss * (weight / total)
+                losses[name] = losses[name] + share if name in losses else share
+            # What ranks have counted of this part, before the next one is counted.
+            self._counts.mean_weight()
+        state.batch = batch
+        return losses
+
+    def _step(self, batch: Any, source: BatchSource) -> dict[str, torch.Tensor]:
         if self._closure_optimizer is not None:
             return self._step_with_closure(self._closure_optimizer, batch, source)
         losses = self._compute_gradients(batch, source)
@@ -169,6 +200,26 @@ class TrainStep:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _cut(batch: Any, source: BatchSource, num_steps: int) -> Sequence[Any]:
+    """Cut a batch into parts, as equal as can be; all ranks must call this.
+
+    Raises:
+        ValueError: ranks would take different numbers of steps, and wait for each other forever.
+    """
+    size = max(1, -(-int(source.samples(batch)) // num_steps))
+    parts = source.split(batch, size)
+    fewest, most = len(parts), len(parts)
+    if comm.get_world_size() > 1:
+        fewest = int(comm.all_reduce_counts([fewest], "MIN")[0])
+        most = int(comm.all_reduce_counts([most], "MAX")[0])
+    if fewest != most:
+        raise DataError(
+            f"a batch is cut into {num_steps} parts, and ranks have enough samples for {fewest} to "
+            f"{most} of them: give all ranks equally many, as composer.utils.dist.get_sampler does"
+        )
+    return parts
 
 
 class _BufferCopy:

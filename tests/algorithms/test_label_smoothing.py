@@ -52,6 +52,13 @@ def test_an_item_without_a_class_stays_without_one() -> None:
     assert loss[0] == 0
 
 
+def test_an_item_with_a_negative_index_has_no_class() -> None:
+    with pytest.warns(UserWarning, match="negative class indices"):
+        smoothed = smooth_labels(SCORES, torch.tensor([-100, 0]), smoothing=0.2)
+    assert torch.equal(smoothed[0], torch.zeros(4))
+    torch.testing.assert_close(smoothed[1], EXPECTED[1])
+
+
 def test_the_input_is_not_written_into() -> None:
     dense = torch.eye(4)
     smooth_labels(torch.zeros(4, 4), dense, smoothing=0.5)

@@ -254,6 +254,22 @@ def test_rates_grow_during_the_warmup(warmup: Any) -> None:
     assert rates(run.state.model)[0] == pytest.approx(0.2)
 
 
+def test_an_evaluation_right_after_a_checkpoint_is_loaded_has_the_rates_of_the_last_batch() -> None:
+    method = StochasticDepth("Bottleneck", "block", 0.4, drop_warmup=0.5)
+    run = HandRun(method, classifier(resnet(2)), max_duration="10ba")
+    run.begin()
+    for _ in range(3):
+        run.run(Event.BATCH_START)
+        run.end_batch()
+    again = StochasticDepth("Bottleneck", "block", 0.4, drop_warmup=0.5)
+    resumed = HandRun(again, classifier(resnet(2)), max_duration="10ba")
+    resumed.begin()
+    again.load_state_dict(method.state_dict())
+    resumed.run(Event.AFTER_LOAD)
+    assert rates(resumed.state.model) == rates(run.state.model)
+    assert rates(resumed.state.model)[-1] == pytest.approx(0.16)
+
+
 def test_the_number_of_blocks_is_logged() -> None:
     run = HandRun(StochasticDepth("ResNetBottleneck"), classifier(resnet()))
     run.begin()

@@ -11,6 +11,8 @@ from composer.callbacks.early_stopper import EarlyStopper
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.errors import ConfigError, UnknownNameError
+from composer.testing.verify import verify_resume
+from composer.trainer.trainer import Trainer
 from tests.core._doubles import make_state
 from tests.trainer._runs import loader, make_trainer
 
@@ -76,6 +78,14 @@ def test_a_training_loss_can_be_watched_batch_by_batch() -> None:
     assert trainer.state.timestamp.batch < 80
     since = trainer.state.timestamp.batch.value - stopper.best_occurred["ba"]
     assert since == 3
+
+
+def test_a_training_loss_is_known_to_a_run_that_goes_on_at_the_end_of_an_epoch() -> None:
+    def make() -> Trainer:
+        stopper = EarlyStopper("loss/train/total", "train", patience=50)
+        return make_trainer(callbacks=stopper, max_duration="2ep")
+
+    verify_resume(make, interrupt_at="4ba").require()
 
 
 def test_a_training_metric_is_watched_epoch_by_epoch() -> None:

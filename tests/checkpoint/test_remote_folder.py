@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from composer.callbacks.checkpoint_saver import CheckpointSaver
+from composer.checkpoint.owner_mark import OwnerMark
+from composer.checkpoint.retention import Retention
 from composer.core.callback import Callback
 from composer.core.logger import Logger
 from composer.core.state import State
-from composer.errors import UploadError
+from composer.errors import CheckpointError, UploadError
 from composer.storage.uri import store_of
 from composer.trainer.trainer import Trainer
 from tests.checkpoint._remote_runs import make_remote_trainer
@@ -251,6 +255,88 @@ def test_only_the_newest_stays_on_this_machine_while_training(
     trainer.close()
     assert 1 <= most <= 2
     assert len([n for n in s3.store().list_objects() if n.endswith("rank0.pt")]) == 6
+
+
+def stored(s3: S3Server) -> list[str]:
+    names = s3.store().list_objects("run/checkpoints")
+    return [os.path.basename(name) for name in names if name.endswith("rank0.pt")]
+
+
+@pytest.fixture
+def on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    def move() -> None:
+        monkeypatch.setenv("COMPOSER_UPLOAD_FOLDER", str(tmp_path / "another-machine"))
+
+    return move
+
+
+def test_a_rule_decides_what_stays_in_the_bucket_also_after_a_resumption(
+    s3: S3Server, on_another_machine: Callable[[], None]
+) -> None:
+    rule = Retention(last=1, every="2ep")
+    given = {"save_folder": FOLDER, "save_retention": rule, "max_duration": "6ep"}
+    interrupted(7, **given)
+    assert stored(s3) == ["ep2-ba4-rank0.pt", "ep3-ba6-rank0.pt"]
+    on_another_machine()
+    trainer = make_remote_trainer(autoresume=True, **given)
+    trainer.fit()
+    kept = ["ep2-ba4-rank0.pt", "ep4-ba8-rank0.pt", "ep6-ba12-rank0.pt"]
+    assert stored(s3) == kept
+    assert [os.path.basename(path) for path in trainer.saved_checkpoints] == kept
+    assert len(s3.store().list_objects(MANIFESTS)) == 3
+    trainer.close()
+    assert_same(weights(trainer), straight(max_duration="6ep"))
+
+
+def test_a_pinned_checkpoint_stays_in_the_bucket(
+    s3: S3Server, on_another_machine: Callable[[], None]
+) -> None:
+    given = {"save_folder": FOLDER, "save_retention": Retention(last=1)}
+    first = make_remote_trainer(**given)
+    first.fit()
+    saver = next(each for each in first.state.callbacks if isinstance(each, CheckpointSaver))
+    saver.pin(first.saved_checkpoints[0])
+    with pytest.raises(FileNotFoundError, match="has no checkpoint 'ep9"):
+        saver.pin("s3://bucket/run/checkpoints/ep9.pt")
+    first.close()
+    on_another_machine()
+    second = make_remote_trainer(autoresume=True, max_duration="4ep", **given)
+    second.fit()
+    second.close()
+    assert stored(s3) == ["ep2-ba4-rank0.pt", "ep4-ba8-rank0.pt"]
+
+
+def test_a_second_run_on_another_machine_is_refused(
+    s3: S3Server, on_another_machine: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OwnerMark.__init__, "__kwdefaults__", {"renew_s": 0.2, "lease_s": 30.0})
+    first = make_remote_trainer(save_folder=FOLDER)
+    on_another_machine()
+    with pytest.raises(CheckpointError, match="s3://bucket/run/checkpoints' is in use by the run"):
+        make_remote_trainer(save_folder=FOLDER, autoresume=True)
+    first.fit()
+    first.close()
+    second = make_remote_trainer(save_folder=FOLDER, autoresume=True)
+    assert second.state.timestamp.batch == 4
+    second.close()
+
+
+def test_checkpoints_that_are_only_in_the_bucket_count_in_the_order(
+    s3: S3Server, on_another_machine: Callable[[], None]
+) -> None:
+    first = make_remote_trainer(save_folder=FOLDER, max_duration="3ep")
+    first.fit()
+    first.close()
+    on_another_machine()
+    # Starts over without reading what is there, and saves under other names.
+    second = make_remote_trainer(
+        save_folder=FOLDER, save_overwrite=True, save_interval="1ba", max_duration="1ba"
+    )
+    second.fit()
+    second.close()
+    third = make_remote_trainer(save_folder=FOLDER, autoresume=True, save_overwrite=True)
+    assert third.state.timestamp.batch == 1
+    third.close()
 
 
 def test_saved_checkpoints_are_addresses(s3: S3Server) -> None:

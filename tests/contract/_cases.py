@@ -52,6 +52,8 @@ CASES = [
     Case("AugMix", {"batch": True}),
     Case("Alibi", {"max_sequence_length": 8, "train_sequence_length_scaling": 0.5}, LANGUAGE),
     Case("Alibi", {"max_sequence_length": 16, "train_sequence_length_scaling": 1}, LANGUAGE),
+    Case("BatchSizeSchedule", {"milestones": ["0.5dur"]}),
+    Case("BatchSizeSchedule", {"milestones": ["2ba"], "factor": 3, "lr_scaling": None}, LANGUAGE),
     Case("BlurPool"),
     Case("BlurPool", {"blur_first": False, "replace_maxpools": False}),
     Case("ChannelsLast"),
@@ -63,6 +65,7 @@ CASES = [
     Case("EMA", {"half_life": "2ba"}, LANGUAGE),
     Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
     Case("EMA", {"half_life": "1ep"}),
+    Case("EMA", {"half_life": "8ba", "warmup": True}),
     Case("Factorize", FACTORIZE),
     Case("Factorize", FACTORIZE, LANGUAGE),
     Case("FusedLinearCrossEntropy", {}, LANGUAGE),
@@ -81,6 +84,8 @@ CASES = [
     Case("GyroDropout", {"p": 0.25, "sigma": 4, "tau": 2}),
     Case("GyroDropout", {"sigma": 4, "tau": 2}, LANGUAGE),
     Case("LabelSmoothing", {"smoothing": 0.2}),
+    Case("LAWA", {"num_latest": 2, "update_interval": "1ba"}),
+    Case("LAWA", {"num_latest": 3, "update_interval": "1ba", "lawa_start": "0.25dur"}, LANGUAGE),
     Case("LayerFreezing", {"freeze_start": 0.0}),
     Case("LayerFreezing", {"freeze_start": 0.25, "freeze_level": 0.75}, LANGUAGE),
     Case("LowPrecisionGroupNorm", keywords=BF16),
@@ -92,6 +97,7 @@ CASES = [
     Case("NoOpModel"),
     Case("NoOpModel", workload=LANGUAGE),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
+    Case("ProgressiveResizing", {"mode": "area", "delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
     Case("RandAugment", {"batch": True}),
     Case("RandAugment", {"batch": True, "mean": [0.5] * 3, "std": [0.2] * 3, "depth": 1}),
@@ -125,6 +131,7 @@ CASES = [
     ),
     Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
     Case("WeightStandardization", {"n_last_layers_ignore": 1}),
+    Case("Whitening"),
 ]
 
 

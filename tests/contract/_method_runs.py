@@ -47,6 +47,14 @@ def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     assert not different
 
 
+def assert_close(left: dict[str, Tensor], right: dict[str, Tensor], share: float) -> None:
+    """Entries differ by at most a share of the largest one of their tensor."""
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        a, b = value.double(), right[name].double()
+        assert (a - b).abs().max() <= share * a.abs().max() + 1e-6, name
+
+
 def assert_finite(trainer: Trainer) -> None:
     assert all(value.isfinite().all() for value in weights(trainer).values())
 

@@ -43,9 +43,15 @@ PROPERTIES = [
     ),
     Property(
         "compiled",
-        "trains on a model compiled by `torch.compile` (in the full matrix also to native code)",
+        "a model compiled by `torch.compile` trains to the weights it trains to as it is",
         _ALONE,
-        "test_it_works_on_a_compiled_model",
+        "test_it_trains_alike_on_a_compiled_model",
+    ),
+    Property(
+        "native code",
+        "likewise where it is compiled to native code (run by `make test-all`)",
+        _ALONE,
+        "test_it_trains_alike_on_a_model_compiled_to_native_code",
     ),
     Property(
         "exact resume",
@@ -81,6 +87,8 @@ PROPERTIES = [
 
 
 LIMITS: dict[tuple[str, str], str] = {
+    ("BatchSizeSchedule", "function"): "none: it cuts the batches of a run into steps",
+    ("LAWA", "function"): "none: it averages over a run",
     ("NoOpModel", "function"): "none: it replaces the model of a run",
     ("SAM", "function"): "none: it wraps the optimizer of a run",
     ("SWA", "function"): "none: it averages over a run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -210,3 +211,28 @@ def test_wrong_credentials_are_no_reason_to_try_again(tmp_path: Path) -> None:
         S3ObjectStore(BUCKET, endpoint_url=server.url, **KEYS).upload_object("x", tmp_path / "file")
     server.failing_status = "503 Slow Down"
     assert not isinstance(caught.value, StorageTransientError)
+
+
+def test_an_object_is_created_once(store: ObjectStore, tmp_path: Path) -> None:
+    store.create_object("folder/mark.json", b"first")
+    with pytest.raises(FileExistsError, match=r"folder/mark\.json' exists"):
+        store.create_object("folder/mark.json", b"second")
+    store.download_object("folder/mark.json", tmp_path / "mark")
+    assert (tmp_path / "mark").read_bytes() == b"first"
+    store.delete_object("folder/mark.json")
+    store.create_object("folder/mark.json", b"third")
+
+
+def test_of_several_that_create_an_object_at_once_one_succeeds(store: ObjectStore) -> None:
+    if isinstance(store, LibcloudObjectStore):
+        pytest.skip("Libcloud cannot create in one step")
+
+    def create(number: int) -> bool:
+        try:
+            store.create_object("mark", str(number).encode())
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(create, range(8))) == 1

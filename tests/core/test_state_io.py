@@ -109,8 +109,9 @@ def test_the_layout_is_that_of_composers_checkpoints() -> None:
         "dataset_state",
         "integrations",
         "metadata",
-        # Ours: how far calls of fit had come.
+        # Ours: how far calls of fit had come, and the last batch's losses.
         "progress",
+        "total_loss_dict",
     }
     names = {name for name, _ in state.model.named_parameters()}
     assert set(saved["optimizers"]["SGD"]["state"]) == names

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from composer.distributed.permutation import Permutation, mix
+from composer.distributed.permutation import Permutation, mix, mix_each
 from composer.errors import ConfigError
 
 
@@ -67,6 +67,13 @@ def test_no_entry_prefers_a_place_or_a_neighbour() -> None:
     assert ((places - expected) ** 2 / expected).sum() < 400 + 4 * math.sqrt(800)
     expected = number
     assert ((steps[1:] - expected) ** 2 / expected).sum() < 19 + 4 * math.sqrt(38)
+
+
+def test_the_number_of_a_number_never_changes() -> None:
+    numbers = [12888727951749679019, 16613338946343043936, 5167718485781182436]
+    assert mix_each(np.arange(3), 1, 2).tolist() == numbers
+    assert mix_each(np.arange(2, 3), 1, 2).tolist() == numbers[2:]
+    assert mix_each(np.arange(3), 2, 1).tolist() != numbers
 
 
 def test_keys_count_in_their_order() -> None:

@@ -16,6 +16,7 @@ FLOORS = {
     "distributed": 3,
     "core": 4,
     "checkpoint": 5,
+    "data": 6,
     "models": 6,
     "metrics": 6,
     "loss": 6,

@@ -10,6 +10,7 @@ from composer.loss.utils import (
     check_for_index_targets,
     ensure_targets_one_hot,
     infer_target_type,
+    spread_indices,
 )
 
 
@@ -106,3 +107,20 @@ def test_the_input_targets_are_not_changed():
     with pytest.warns(UserWarning, match="negative class indices"):
         ensure_targets_one_hot(torch.zeros(2, 3), targets)
     assert targets.tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_indices_that_are_no_whole_numbers_are_refused(dtype):
+    with pytest.raises(TargetShapeError, match=r"whole numbers.*\.long\(\)"):
+        ensure_targets_one_hot(torch.zeros(2, 3), torch.tensor([1, 0]).to(dtype))
+
+
+def test_values_at_and_beside_the_class_can_be_given():
+    with pytest.warns(UserWarning, match="negative class indices"):
+        rows = spread_indices(torch.tensor([1, -1]), 3, on=0.8, off=0.1)
+    torch.testing.assert_close(rows, torch.tensor([[0.1, 0.8, 0.1], [0.0, 0.0, 0.0]]))
+
+
+def test_no_items_give_no_rows():
+    empty = torch.zeros(0, dtype=torch.int64)
+    assert ensure_targets_one_hot(torch.zeros(0, 3), empty).shape == (0, 3)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
 from composer.checkpoint.load_run import read_checkpoint
+from composer.data.packed_documents import pack_documents
 from composer.errors import CheckpointError, ConfigError, DataError, UntrustedCheckpointError
 from composer.metrics.metrics import CrossEntropy
 from composer.metrics.nlp import LanguageCrossEntropy, MaskedAccuracy
@@ -55,6 +56,23 @@ def test_entries_the_model_does_not_take_are_left_out_and_the_batch_stays() -> N
     model.eval_forward(data, model(data))
     assert data.keys() == before.keys()
     assert all(data[name] is before[name] for name in before)
+
+
+def test_packed_documents_are_kept_apart() -> None:
+    model = wrapped().eval()
+    first, second = torch.tensor([3, 4, 5, 6]), torch.tensor([7, 8, 9])
+    packed = pack_documents([first, second], 8)
+    with torch.no_grad():
+        together = model(packed)
+        apart = [model({"input_ids": each[None], "labels": each[None]}) for each in (first, second)]
+    torch.testing.assert_close(together.logits[:, 4:7], apart[1].logits)
+    torch.testing.assert_close(together.loss, (apart[0].loss * 3 + apart[1].loss * 2) / 5)
+
+
+def test_packed_documents_with_a_mask_that_hides_their_borders_are_refused() -> None:
+    packed = pack_documents([[3, 4, 5, 6], [7, 8, 9]], 8)
+    with pytest.raises(DataError, match="from one packed document into another"):
+        wrapped()({**packed, "attention_mask": torch.ones_like(packed["input_ids"])})
 
 
 def test_a_batch_that_is_no_mapping_is_refused() -> None:

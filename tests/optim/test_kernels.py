@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from composer.optim.kernels import choose_kernel, shrink
+from composer.optim.kernels import choose_kernel, shrink, shrink_where_it_agrees
 
 FREE = {"fused": None, "foreach": None, "capturable": False}
 
@@ -66,3 +66,28 @@ def test_shrinking_takes_the_share_of_every_tensor(decay, mixed, found_inf, left
         params[1] = params[1].as_subclass(Sharded)
     shrink(params, decay, found_inf)
     assert [p.tolist() for p in params] == [[left] * 2, [left] * 3]
+
+
+@pytest.mark.parametrize("decay", [0.25, torch.tensor(0.25)], ids=["number", "tensor"])
+@pytest.mark.parametrize("mixed", [False, True], ids=["one class", "two classes"])
+def test_cautious_shrinking_spares_weights_that_the_step_makes_larger(decay, mixed):
+    params = [torch.tensor([4.0, 4.0, 4.0, -4.0, -4.0]), torch.tensor([4.0])]
+    directions = [torch.tensor([1.0, -1.0, 0.0, 1.0, -1.0]), torch.tensor([1.0])]
+    if mixed:
+        params[1] = params[1].as_subclass(Sharded)
+    shrink_where_it_agrees(params, directions, decay)
+    assert [p.tolist() for p in params] == [[3.0, 4.0, 3.0, -4.0, -3.0], [3.0]]
+
+
+def test_of_complex_weights_each_part_is_spared_for_itself():
+    params = [torch.tensor([complex(4.0, 4.0)])]
+    shrink_where_it_agrees(params, [torch.tensor([complex(1.0, -1.0)])], 0.25)
+    assert params[0].item() == complex(3.0, 4.0)
+
+
+@pytest.mark.parametrize(("found_inf", "left"), [(0.0, 3.0), (1.0, 4.0)])
+def test_cautious_shrinking_is_skipped_with_the_step(found_inf, left):
+    params = [torch.tensor([4.0])]
+    bad = [torch.tensor([float("nan") if found_inf else 1.0])]
+    shrink_where_it_agrees(params, bad, 0.25, torch.tensor(found_inf))
+    assert params[0].item() == left

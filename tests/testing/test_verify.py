@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from typing import Any
 
@@ -171,6 +172,16 @@ def test_metrics_that_tell_time_are_left_out_and_named() -> None:
 def test_what_cannot_be_tried_is_refused(options: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         verify_resume(make, **options)
+
+
+def test_a_program_that_fails_leaves_no_file_open() -> None:
+    class Failing(Callback):
+        def batch_end(self, state: State, logger: Logger) -> None:
+            raise ArithmeticError("by zero")
+
+    with pytest.raises(ArithmeticError):
+        verify_resume(lambda: make(callbacks=[Failing()]))
+    gc.collect()  # a file that is still open would be warned of, which is an error here
 
 
 @pytest.mark.timeout(900)

@@ -16,7 +16,7 @@ from tests.tracking.tracker import Tracker
 pytest.importorskip("wandb", reason="the real client is what is tested here")
 
 
-def _imported(folder: Path, project: str, run: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def imported(folder: Path, project: str, run: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A run of a store and its rows."""
     store = Store(folder)
     try:
@@ -35,7 +35,7 @@ def test_folders_written_offline_are_imported_once(tracker: Tracker, tmp_path: P
     words = ["import", "offline", str(tmp_path), "--folder", str(tmp_path / "store")]
     for _ in range(2):
         assert track.main(words) == 0
-    run, rows = _imported(tmp_path / "store", "old", "o")
+    run, rows = imported(tmp_path / "store", "old", "o")
     assert run["state"] == "finished"
     assert [row["x"] for row in rows] == list(range(20))
 
@@ -56,7 +56,7 @@ def test_a_project_of_another_server_is_imported_with_its_files(
     )
     assert done.returncode == 0, done.stderr
     assert "imported 1 runs" in done.stdout
-    run, rows = _imported(tmp_path / "store", "elsewhere", logged["id"])
+    run, rows = imported(tmp_path / "store", "elsewhere", logged["id"])
     assert (run["display_name"], run["grp"], run["job_type"]) == ("first", "g", "train")
     assert run["notes"] == "some notes"
     losses = [row["loss"] for row in rows if "loss" in row]

@@ -123,12 +123,13 @@ def test_an_evaluation_is_stopped_between_its_batches_and_run_again(tmp_path: Pa
         ], name
 
 
+def evaluated(trainer: Trainer) -> list[float]:
+    memory = trainer.logger.destinations[0]
+    return [float(v) for _, v in memory.data.get("metrics/eval/MulticlassAccuracy", [])]  # pyright: ignore
+
+
 @pytest.mark.parametrize("interval", ["1ep", "1dur"])
 def test_an_evaluation_at_an_end_is_run_again(interval: str, tmp_path: Path) -> None:
-    def evaluated(trainer: Trainer) -> list[float]:
-        memory = trainer.logger.destinations[0]
-        return [float(v) for _, v in memory.data.get("metrics/eval/MulticlassAccuracy", [])]  # pyright: ignore
-
     whole = make(tmp_path / "straight", eval_interval=interval, loggers=InMemoryLogger())
     whole.fit()
     callback = Signalled(signal.SIGTERM, "eval_before_forward", 2)
@@ -141,9 +142,57 @@ def test_an_evaluation_at_an_end_is_run_again(interval: str, tmp_path: Path) -> 
     first.close()
     second = make(tmp_path / "run", eval_interval=interval, loggers=InMemoryLogger())
     second.fit()
-    # That the last batch's evaluation was due is forgotten: it may be run once more.
-    assert set(evaluated(second)) == set(evaluated(whole))
+    assert evaluated(second) == evaluated(whole)
     assert second.state.timestamp.epoch == 2
+
+
+def test_an_evaluation_due_at_the_last_batch_is_run_once_in_all(tmp_path: Path) -> None:
+    # Stopped inside the last evaluation, which began behind the last batch.
+    callback = Signalled(signal.SIGTERM, "eval_before_forward", 14)
+    first = make(tmp_path, callbacks=[callback], loggers=InMemoryLogger())
+    with pytest.raises(Preempted):
+        first.fit()
+    assert (first.state.timestamp.batch, len(evaluated(first))) == (8, 3)
+    first.close()
+    second = make(tmp_path, loggers=InMemoryLogger())
+    second.fit()
+    second.close()
+    assert len(evaluated(second)) == 1
+    third = make(tmp_path, loggers=InMemoryLogger())
+    third.fit()
+    assert evaluated(third) == []
+
+
+def test_what_was_evaluated_at_the_last_batch_is_not_evaluated_again(tmp_path: Path) -> None:
+    class Ended(Exception):
+        pass
+
+    class Ending(Callback):
+        def epoch_end(self, state: State, logger: Logger) -> None:
+            if state.is_training_done:
+                raise Ended
+
+    first = make(tmp_path, callbacks=[Ending()], save_interval="1ba", loggers=InMemoryLogger())
+    with pytest.raises(Ended):
+        first.fit()
+    assert len(evaluated(first)) == 4
+    first.close()
+    second = make(tmp_path, save_interval="1ba", loggers=InMemoryLogger())
+    second.fit()
+    assert evaluated(second) == []
+
+
+def test_a_last_evaluation_in_the_middle_of_an_epoch_is_run_again(tmp_path: Path) -> None:
+    given = {"eval_interval": "1ep", "max_duration": "6ba", "loggers": InMemoryLogger()}
+    callback = Signalled(signal.SIGTERM, "eval_before_forward", 6)
+    first = make(tmp_path, callbacks=[callback], **given)
+    with pytest.raises(Preempted):
+        first.fit()
+    assert (first.state.timestamp.batch, len(evaluated(first))) == (6, 1)
+    first.close()
+    second = make(tmp_path, **{**given, "loggers": InMemoryLogger()})
+    second.fit()
+    assert len(evaluated(second)) == 1
 
 
 def test_ctrl_c_saves_and_the_same_trainer_may_go_on(tmp_path: Path) -> None:

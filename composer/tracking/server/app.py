@@ -8,9 +8,11 @@ from starlette.routing import BaseRoute, Route
 
 from composer.tracking.server import uploads
 from composer.tracking.server.api import (
+    ablation,
     admin,
     artifacts,
     changes,
+    charts,
     history,
     media,
     projects,
@@ -81,8 +83,12 @@ def routes() -> list[BaseRoute]:
         _route("/api/views/delete", views.delete, "POST"),
         _route("/api/artifacts", artifacts.listing, "GET"),
         _route("/api/artifact", artifacts.show, "GET"),
+        _route("/api/artifact/aliases", artifacts.set_aliases, "POST"),
         _route("/api/lineage", artifacts.lineage, "GET"),
         _route("/api/chart", history.chart, "GET"),
+        _route("/api/ablation", ablation.take, "POST"),
+        _route("/api/custom_chart", charts.show, "GET"),
+        _route("/api/frame/{kind}", charts.frame, "GET"),
         _route("/api/stream", stream.events, "GET"),
         _route("/api/users", admin.listing, "GET"),
         _route("/api/users", admin.add, "POST"),

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from composer.tracking.protocol.refusal import MissingError
-from composer.tracking.server.services import services
+from composer.tracking.server.services import in_thread, services
 
 _STATIC_IMPORT: Final = re.compile(r'from "(\.{1,2}/[^"]+)"')
 _KINDS: Final = {
@@ -31,17 +31,15 @@ _KINDS: Final = {
 
 
 class _Files(NamedTuple):
-    """Every file of the page by its path, plain and compressed.
+    """Every file of the page by its path.
 
     Attributes:
         plain: as they are.
-        zipped: compressed.
         digest: of all of them.
         first_modules: scripts that the page's own script imports, directly or not.
     """
 
     plain: dict[str, bytes]
-    zipped: dict[str, bytes]
     digest: str
     first_modules: list[str]
 
@@ -60,8 +58,12 @@ def _files() -> _Files:
     digest = hashlib.sha256()
     for path in sorted(plain):
         digest.update(path.encode() + b"\0" + plain[path])
-    zipped = {path: gzip.compress(data, 9, mtime=0) for path, data in plain.items()}
-    return _Files(plain, zipped, digest.hexdigest()[:16], _imported(plain, "app.js"))
+    return _Files(plain, digest.hexdigest()[:16], _imported(plain, "app.js"))
+
+
+@cache
+def _zipped(path: str) -> bytes:
+    return gzip.compress(_files().plain[path], 9, mtime=0)
 
 
 def _imported(plain: dict[str, bytes], start: str) -> list[str]:
@@ -91,23 +93,36 @@ async def static(request: Request) -> Response:
     headers = {
         "Cache-Control": "public, max-age=31536000, immutable" if is_current else "no-store",
         "Vary": "Accept-Encoding",
+        # Frames of charts are of no origin; what they ask for is the same in every installation.
+        "Access-Control-Allow-Origin": "*",
     }
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
-        return Response(found.zipped[path], media_type=kind, headers=headers)
+        # The libraries of charts take a moment: other requests need not wait for it.
+        return Response(await in_thread(lambda: _zipped(path)), media_type=kind, headers=headers)
     return Response(found.plain[path], media_type=kind, headers=headers)
+
+
+def static_base(request: Request) -> str:
+    """Where the files of the page are found, as an address without a host."""
+    return f"{html.escape(services(request).options.prefix)}/ui/{_files().digest}"
+
+
+def filled(path: str, **values: str) -> str:
+    """A file of the page with ``{{name}}`` replaced by values."""
+    text = _files().plain[path].decode()
+    for name, value in values.items():
+        text = text.replace("{{" + name + "}}", value)
+    return text
 
 
 async def page(request: Request) -> Response:
     """The one page; its script shows what the address names."""
-    prefix = html.escape(services(request).options.prefix)
-    found = _files()
-    base = f"{prefix}/ui/{found.digest}"
+    base = static_base(request)
     # What the first page needs is asked for at once instead of one import after another.
     preload = "\n".join(
-        f'<link rel="modulepreload" href="{base}/{path}">' for path in found.first_modules
+        f'<link rel="modulepreload" href="{base}/{path}">' for path in _files().first_modules
     )
-    text = found.plain["index.html"].decode()
-    for name, value in (("prefix", prefix), ("ui", base), ("preload", preload)):
-        text = text.replace("{{" + name + "}}", value)
+    prefix = html.escape(services(request).options.prefix)
+    text = filled("index.html", prefix=prefix, ui=base, preload=preload)
     return Response(text, media_type="text/html", headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""Bringing runs in: offline folders, TensorBoard's event files, projects of a W&B server."""
+"""Bringing runs in: offline folders, TensorBoard's events, ablations, projects of a W&B server."""
 
 import tempfile
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any
 
 from composer.errors import MissingDependencyError
 from composer.tracking.protocol import jsontext, tensorboard
-from composer.tracking.store import files, runs
+from composer.tracking.store import files, reports, runs
 from composer.tracking.store.history import EVENTS, HISTORY
 from composer.tracking.store.index import Row
 from composer.tracking.store.store import Store
@@ -38,6 +38,14 @@ def import_tensorboard(store: Store, user: Row, folder: Path, project: str) -> i
             )
         )
     return len(by_folder)
+
+
+def import_ablation(store: Store, user: Row, source: Path, project: str) -> int:
+    """Import the report of every ablation below a folder, or one file; returns how many."""
+    paths = [source] if source.is_file() else sorted(source.rglob(reports.FILE))
+    for path in paths:
+        reports.keep(store, user, None, project, path.read_bytes())
+    return len(paths)
 
 
 def _tensorboard_rows(paths: Iterable[Path]) -> list[dict[str, Any]]:

@@ -333,24 +333,6 @@ def alerts(reader: Reader, run_id: int) -> list[Row]:
     return reader.all("SELECT * FROM alerts WHERE run_id = ? ORDER BY id", run_id)
 
 
-def add_chart(tx: Tx, entity: Row, args: dict[str, Any]) -> int:
-    """Keep the definition of a custom chart, over one of the same name."""
-    old = tx.one(
-        "SELECT id FROM charts WHERE entity_id = ? AND name = ?", entity["id"], args["name"]
-    )
-    fields = {
-        "display_name": args.get("displayName"),
-        "kind": args.get("type"),
-        "access": args.get("access"),
-        "spec": args.get("spec"),
-        "created_at": now(),
-    }
-    if old:
-        tx.set("charts", old["id"], **fields)
-        return old["id"]
-    return tx.put("charts", entity_id=entity["id"], name=args["name"], **fields)
-
-
 def reload(reader: Reader, number: int) -> Row:
     """A run after a change.
 

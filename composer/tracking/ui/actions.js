@@ -50,3 +50,14 @@ export async function stopRuns(data, names) {
     toast(`Asked ${plural(names.length, "run")} to stop.`);
   } catch (error) { failed(error); }
 }
+
+// Gives a version of an artifact an alias or takes one away; one that was elsewhere goes back there on undo.
+export async function changeAlias(version, alias, isAdded, reload) {
+  const put = async (change, body = version) => { const { before } = await post("/api/artifact/aliases", { ...body, ...change }); reload(); return before; };
+  try {
+    const before = await put(isAdded ? { add: [alias] } : { remove: [alias] });
+    const old = before[alias];
+    const undo = () => (isAdded ? (old ? put({ add: [alias] }, { ...version, version: old }) : put({ remove: [alias] })) : put({ add: [alias] }));
+    toast(isAdded ? `${version.version} is “${alias}” now${old && old !== version.version ? `, and ${old} no longer` : ""}.` : `${version.version} is no longer “${alias}”.`, undo);
+  } catch (error) { failed(error); }
+}

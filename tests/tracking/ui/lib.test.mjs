@@ -4,7 +4,7 @@ import test from "node:test";
 
 const lib = (name) => import(`${process.env.UI}/lib/${name}.js`);
 const { parseFilter } = await lib("filter");
-const { describe, halfWidth } = await lib("statistics");
+const { describe, halfWidth, holm, studentP } = await lib("statistics");
 const { groupRuns, groupValue, sortRuns } = await lib("rows");
 const { filterSource, valueOf, metricsOf, stepMetric, varying } = await lib("columns");
 const { ticks, logTicks, padded } = await lib("scale");
@@ -15,6 +15,9 @@ const { parseAnsi } = await lib("ansi");
 const { toCsv } = await lib("csv");
 const { formatNumber, formatDuration, formatBytes } = await lib("format");
 const { colourOf } = await lib("colours");
+const { fromReport, fromRuns, timesAsFast } = await lib("ablation");
+const { costRows } = await lib("cost");
+const { figureInPage, fillPlaces } = await lib("custom");
 
 const run = (name, config, summary, more = {}) => ({
   name, display_name: name, tags: [], state: "finished", id: 1,
@@ -116,4 +119,47 @@ test("a run's colour depends on its place alone", () => {
   assert.equal(colourOf({ name: "x", ordinal: 3 }, false), colourOf({ name: "y", ordinal: 3 }, false));
   assert.notEqual(colourOf({ name: "x", ordinal: 3 }, false), colourOf({ name: "x", ordinal: 4 }, false));
   assert.notEqual(colourOf({ name: "x", ordinal: 3 }, false, { x: 0 }), colourOf({ name: "x", ordinal: 3 }, false));
+});
+
+const line = (...values) => { const y = Float64Array.from(values); return { size: y.length, isExact: true, x: Float64Array.from(values, (_, i) => i + 1), y, low: y, high: y, odd: [] }; };
+const close = (found, wanted, by = 1e-9) => assert.ok(Math.abs(found - wanted) <= by * Math.abs(wanted), `${found} is not ${wanted}`);
+test("p-values are those of Student's t, and are corrected for their number", () => {
+  // scipy.stats.t.sf(t, df) * 2
+  for (const [t, df, p] of [[2.5, 4, 0.06676654481198814], [0.3, 1, 0.8144528418445154], [12, 9, 7.699886222985653e-07], [-1.7, 30, 0.09947787558851685]]) close(studentP(t, df), p, 1e-8);
+  assert.equal(studentP(Infinity, 3), 0);
+  assert.deepEqual(holm([0.01, NaN, 0.04, 0.03]), [0.03, NaN, 0.06, 0.06]);
+});
+test("an ablation of logged runs is compared seed by seed, all but one with all", () => {
+  const arms = { off: [0.5, 0.7], "+ A": [0.6, 0.82], all: [0.7, 0.9], "all - A": [0.5, 0.71] };
+  const series = Object.keys(arms).map((arm) => ({ id: arm, label: arm, runs: [`${arm}0`, `${arm}1`] }));
+  const lines = new Map(Object.entries(arms).flatMap(([arm, finals]) => finals.map((final, seed) => [`${arm}${seed}`, line(0.1, final)])));
+  const found = fromRuns({ title: "t", metric: "accuracy", isHigh: true, series, lines, seedOf: (name) => Number(name.at(-1)), stepCostOf: (name) => (name.startsWith("+") ? 3 : 2) });
+  const gain = found.verdicts.get("+ A");
+  close(gain.mean, 0.11);
+  assert.equal(gain.against, "off");
+  assert.equal(gain.stepCost, 1.5);
+  assert.equal(found.verdicts.get("all - A").against, "all");
+  assert.equal(found.verdicts.get("off").against, null);
+  const rows = costRows(series, lines, { isHigh: true, isBest: false, target: 0.6 });
+  assert.equal(timesAsFast(rows[1], rows[0], found.seedOf), 1);
+});
+test("a report keeps its own gains and leaves failed runs out of its lines", () => {
+  const points = [{ seconds: 1, value: 0.4, batch: 1, epoch: 0 }, { seconds: 2, value: 0.5, batch: 2, epoch: 1 }];
+  const row = (arm, against, mean) => ({ arm, against, methods: {}, gain: { n: 2, mean, low: null, high: null }, p_holm: 0.2, step_cost: 1 });
+  const found = fromReport({ group: "g", metric: "loss", greater_is_better: false, target: null, rows: [row("off", "off", 0), row("+ A", "off", -0.1)], seeds: [0], runs: [{ arm: "off", seed: 0, points }, { arm: "+ A", seed: 0, points, error: "burst" }] }, () => "red");
+  assert.deepEqual([...found.lines.keys()], ["off 0"]);
+  assert.deepEqual(Array.from(found.lines.get("off 0").x), [1, 2]);
+  assert.ok(Number.isNaN(found.verdicts.get("+ A").low));
+  assert.equal(found.verdicts.get("+ A").mean, -0.1);
+});
+test("a specification's places are filled, and only its own", () => {
+  const spec = { title: "${string:t} of ${field:x}", encoding: { x: { field: "${field:x}" } }, more: ["${string:none}", 3] };
+  assert.deepEqual(fillPlaces(spec, { fields: { x: "a.b" }, strings: { t: "T" } }), { title: "T of a.b", encoding: { x: { field: "a\\.b" } }, more: ["", 3] });
+  assert.deepEqual(fillPlaces("${field:constructor}", { fields: {}, strings: {} }), "constructor");
+});
+test("a figure is read out of a page without running it", () => {
+  const page = 'x <script>Plotly.newPlot(later)</script><script>Plotly.newPlot("id", [{"x":[1,2],"name":"]}\\""}], {"title":{"text":"T"}}, {"responsive": true})</script>';
+  assert.deepEqual(figureInPage(page), { data: [{ x: [1, 2], name: ']}"' }], layout: { title: { text: "T" } } });
+  assert.equal(figureInPage('Plotly.newPlot("id", [alert(1)], {})'), null);
+  assert.equal(figureInPage("<p>nothing</p>"), null);
 });

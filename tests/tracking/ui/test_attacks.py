@@ -67,6 +67,28 @@ def test_nothing_that_was_logged_runs(browser: Browser, attacked: Tracker) -> No
     context.close()
 
 
+def test_nothing_runs_in_the_frames_of_charts(browser: Browser, attacked: Tracker) -> None:
+    context = browser.new_context(viewport={"width": 1200, "height": 5000})
+    page = context.new_page()
+    sent: list[str] = []
+    page.on("requestfinished", lambda request: sent.append(request.url))
+    page.goto(f"{attacked.url}/local/attacked/runs/attack/media")
+    # Five charts: each is drawn, or says why it is not.
+    ends = page.locator(".framed-tools button, .media-box [role=alert]")
+    expect(ends).to_have_count(5, timeout=90_000)
+    frames = [each for each in page.frames if "/api/frame/" in each.url]
+    assert len(frames) >= 4
+    for frame in frames:
+        assert frame.evaluate("() => window.__ran") is None
+        links = frame.locator("a").evaluate_all("(all) => all.map((a) => a.href.baseVal ?? a.href)")
+        assert not [link for link in links if link.startswith("javascript")]
+        frame.locator("body").click(position={"x": 300, "y": 150})
+        assert frame.evaluate("() => window.origin") == "null"
+    assert page.evaluate("() => window.__ran") is None
+    assert [url for url in sent if not url.startswith((attacked.url, "data:", "blob:"))] == []
+    context.close()
+
+
 def test_links_of_notes_lead_to_the_web_only(browser: Browser, attacked: Tracker) -> None:
     page = browser.new_page()
     page.goto(f"{attacked.url}/local/attacked/runs/attack")

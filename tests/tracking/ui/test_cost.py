@@ -89,5 +89,6 @@ def test_an_ablation_is_compared_seed_by_seed(page: Page, recipes: Tracker) -> N
     page.goto(f"{recipes.url}/local/ablated")
     page.get_by_role("link", name="Ablation").click()
     row = page.locator("tbody tr", has_text="+ EMA")
-    expect(row).to_contain_text("+0.1 ± 0")
+    expect(row).to_contain_text("+0.1 on off")
+    expect(row).to_contain_text("+0.1 … +0.1")
     expect(row.locator(".is-gain")).to_have_count(1)

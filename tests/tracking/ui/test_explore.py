@@ -51,11 +51,19 @@ def test_a_run_of_this_library_shows_its_methods_and_where_time_goes(
     recipes.post("mine", "r", post)
     page.goto(f"{recipes.url}/local/mine/runs/r")
     box = page.locator(".box", has=page.get_by_role("heading", name="Composition"))
-    expect(box).to_contain_text("LabelSmoothing")
+    rows = box.locator("tbody tr")
+    expect(rows).to_have_text(
+        ["before_lossMixUpbatch", "LabelSmoothingbatch", "after_lossLabelSmoothingbatch"]
+    )
     expect(box.locator(".stall-bar")).to_have_attribute("aria-label", "data 25 %, forward 75 %")
 
 
-_CONFIG = {"composer_version": "1", "enabled_algorithms/LabelSmoothing": True}
+_CONFIG = {
+    "composer_version": "1",
+    "enabled_algorithms/LabelSmoothing": True,
+    "composition/after_loss": ["LabelSmoothing: batch"],
+    "composition/before_loss": ["MixUp: batch", "LabelSmoothing: batch"],
+}
 
 
 def test_a_resumed_run_is_marked_and_its_old_branch_is_kept(page: Page, recipes: Tracker) -> None:

@@ -28,6 +28,27 @@ def test_pictures_have_masks_and_boxes_and_steps(page: Page, recipes: Tracker) -
     assert "at=samples%40199" in page.url
 
 
+def test_classes_of_masks_have_names_and_are_shown_one_by_one(page: Page, recipes: Tracker) -> None:
+    page.goto(f"{recipes.url}/{RUN}/media")
+    classes = _box(page, "samples").get_by_role("group", name="Classes of mask truth")
+    blob = classes.get_by_role("button", name="blob")
+    expect(blob).to_have_attribute("aria-pressed", "true")
+    expect(classes.get_by_role("button", name="nothing")).to_have_attribute("aria-pressed", "false")
+    painted = """() => [...document.querySelectorAll(".picture-over")].filter((canvas) => {
+        const { width, height } = canvas;
+        const data = canvas.getContext("2d").getImageData(width / 2, height / 2, 1, 1).data;
+        const all = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+        let count = 0;
+        for (let i = 3; i < all.length; i += 4) count += all[i] > 0;
+        return data && count > 0.04 * width * height;
+    }).length"""
+    page.wait_for_function(f"() => ({painted})() === 3")
+    blob.click()
+    expect(blob).to_have_attribute("aria-pressed", "false")
+    page.wait_for_function(f"() => ({painted})() === 0")
+    assert "classes+samples=mask+truth+1" in page.url
+
+
 def test_sounds_clouds_and_histograms_are_shown(page: Page, recipes: Tracker) -> None:
     page.goto(f"{recipes.url}/{RUN}/media")
     audio = _box(page, "tone").locator("audio")
@@ -108,6 +129,24 @@ def test_an_artifact_has_versions_files_and_a_difference(page: Page, recipes: Tr
     expect(page.locator(".version").first).to_contain_text("latest")
     page.get_by_label("Compare with").select_option("v0")
     expect(page.get_by_text("0 added, 1 changed, 0 removed, 1 the same")).to_be_visible()
+
+
+def test_aliases_are_given_moved_taken_and_undone(page: Page, recipes: Tracker) -> None:
+    page.goto(f"{recipes.url}/local/recipes/artifacts/blobs/v0")
+    facts, versions = page.locator(".facts"), page.locator(".versions")
+    page.get_by_role("button", name="Add an alias").click()
+    page.get_by_label("Alias", exact=True).fill("golden")
+    page.keyboard.press("Enter")
+    expect(versions).to_contain_text("golden")
+    facts.get_by_role("button", name="Take the alias golden away").click()
+    expect(versions).not_to_contain_text("golden")
+    page.get_by_role("button", name="Undo").click()
+    expect(versions).to_contain_text("golden")
+    page.goto(f"{recipes.url}/local/recipes/artifacts/model/v0")
+    page.get_by_role("button", name="Add an alias").click()
+    page.get_by_label("Alias", exact=True).fill("v7")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast")).to_contain_text("v7")
 
 
 def test_lineage_leads_from_data_to_run_to_model(page: Page, recipes: Tracker) -> None:

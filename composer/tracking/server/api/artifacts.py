@@ -7,11 +7,24 @@ from starlette.responses import Response
 
 from composer.tracking.protocol import jsontext, manifest
 from composer.tracking.protocol.refusal import MissingError
-from composer.tracking.server.api.lookup import find_project, find_run
-from composer.tracking.server.services import Services, in_thread, json_response, services
+from composer.tracking.protocol.shapes import as_list
+from composer.tracking.server.api.lookup import (
+    find_project,
+    find_run,
+    posted_project,
+    posted_text,
+)
+from composer.tracking.server.services import (
+    Services,
+    in_thread,
+    json_response,
+    read_json,
+    services,
+)
 from composer.tracking.server.urls import Urls
 from composer.tracking.store import artifacts, runs
 from composer.tracking.store.index import Reader, Row
+from composer.tracking.store.writer import Tx
 
 _MAX_FILES: Final = 5000
 # A graph of more things than this helps nobody.
@@ -32,7 +45,7 @@ async def listing(request: Request) -> Response:
                     "type": kinds.get(row["type_id"]),
                     "description": row["description"],
                     "is_link": row["kind"] == artifacts.PORTFOLIO,
-                    "versions": _versions(reader, row),
+                    "versions": _members(reader, row),
                 }
                 for row in artifacts.collections(reader, project["id"])
             ]
@@ -41,7 +54,7 @@ async def listing(request: Request) -> Response:
     return await in_thread(read)
 
 
-def _versions(reader: Reader, collection: Row) -> list[dict[str, Any]]:
+def _members(reader: Reader, collection: Row) -> list[dict[str, Any]]:
     members = artifacts.members(reader, collection["id"])
     rows = reader.by_ids("artifacts", [member["artifact_id"] for member in members])
     aliases: dict[int, list[str]] = {}
@@ -87,6 +100,27 @@ async def show(request: Request) -> Response:
     return await in_thread(read)
 
 
+async def set_aliases(request: Request) -> Response:
+    """Give a version aliases and take others away; answers with where each was before."""
+    shared = services(request)
+    body = await read_json(request)
+    name, version = posted_text(body, "name"), posted_text(body, "version")
+    add, remove = ([str(each) for each in as_list(body.get(key))] for key in ("add", "remove"))
+    with shared.store.reading() as reader:
+        project = posted_project(shared, request, reader, body)
+
+    def change(tx: Tx) -> dict[str, str | None]:
+        collection, row = _version(tx, project, name, version)
+        moved = {alias: artifacts.member(tx, collection["id"], alias) for alias in add}
+        for alias in add:
+            artifacts.set_alias(tx, collection["id"], row["id"], alias)
+        for alias in remove:
+            artifacts.remove_alias(tx, collection["id"], row["id"], alias)
+        return {alias: f"v{old['version']}" if old else None for alias, old in moved.items()}
+
+    return json_response({"before": await in_thread(lambda: shared.store.do(change))})
+
+
 def _find(shared: Services, request: Request, reader: Reader) -> tuple[Row, Row]:
     """The collection and version that a request names.
 
@@ -94,8 +128,11 @@ def _find(shared: Services, request: Request, reader: Reader) -> tuple[Row, Row]
         MissingError: there is none.
     """
     project = find_project(shared, request, reader)
-    name = request.query_params.get("name", "")
-    wanted = request.query_params.get("version", "latest")
+    query = request.query_params
+    return _version(reader, project, query.get("name", ""), query.get("version", "latest"))
+
+
+def _version(reader: Reader, project: Row, name: str, wanted: str) -> tuple[Row, Row]:
     collection = artifacts.find_collection(reader, project["id"], name)
     member = artifacts.member(reader, collection["id"], wanted) if collection else None
     if collection is None or member is None:

@@ -7,7 +7,7 @@ from composer.tracking.protocol.refusal import BadRequestError, MissingError
 from composer.tracking.protocol.shapes import as_object
 from composer.tracking.server.graphql.context import Context
 from composer.tracking.server.graphql.runs import ProjectNode, RunNode
-from composer.tracking.store import artifacts, files, runs
+from composer.tracking.store import artifacts, charts, files, runs
 from composer.tracking.store.index import Reader, Row
 from composer.tracking.store.writer import Tx
 
@@ -193,10 +193,10 @@ class RunMutations:
     def create_custom_chart(self, input: dict[str, Any]) -> dict[str, Any]:
         """Keep the definition of a custom chart."""
         user = self._context.user
-        number = self._context.do(
-            lambda tx: runs.add_chart(tx, runs.find_entity(tx, user, input.get("entity")), input)
-        )
-        return {"chart": {"id": ids.encode_id("Chart", number)}}
+        entity = runs.find_entity(self._context.reader, user, input.get("entity"))
+        self._context.do(lambda tx: charts.save(tx, entity, input))
+        # Clients give this back as the name of the specification that a table is drawn with.
+        return {"chart": {"id": f"{entity['name']}/{input['name']}"}}
 
     def upsert_sweep(self, input: dict[str, Any]) -> None:
         """Refused: sweeps are not supported."""

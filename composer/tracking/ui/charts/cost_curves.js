@@ -15,7 +15,7 @@ const LABELS = { _runtime: "time since the start", _step: "steps" };
 export function CostCurves({ rows, target, onTarget, quality, cost, unit, write, highlighted, isLogX, isLogY }) {
   const made = useRef();
   const drag = useRef(false);
-  const items = useMemo(() => rows.map((row) => ({ ...row, line: row.lines.length > 1 ? meanLine(row.lines) : row.lines[0], replicates: row.lines.length > 1 && row.lines.length <= MOST_REPLICATES ? row.lines : [] })), [rows]);
+  const items = useMemo(() => rows.map((row) => ({ ...row, line: row.lines.length > 1 ? meanLine(row.lines, row.lines.length / 2) : row.lines[0], replicates: row.lines.length > 1 && row.lines.length <= MOST_REPLICATES ? row.lines : [] })), [rows]);
   const found = useMemo(() => extent(rows.flatMap((row) => row.lines), -Infinity, Infinity, isLogX, isLogY), [rows, isLogX, isLogY]);
   if (!found) return null;
   const [y0, y1] = padded(Math.min(found.y0, target), Math.max(found.y1, target), isLogY);

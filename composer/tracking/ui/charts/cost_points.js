@@ -45,5 +45,5 @@ export function CostPoints({ rows, target, onTarget, isHigh, quality, cost, unit
   const describePoint = (point) => [`${quality}: ${formatNumber(point.y)}${point.dy > 0 ? ` ± ${formatNumber(point.dy, 2)}` : ""}`, `cost: ${write(point.x)}`, ...(best.has(point.id) ? ["on the Pareto front"] : [])];
   return html`<${Points} className="tall" points=${points} x=${{ low: xs[0], high: xs[1], isLog: isLogX, kind: unit, label: cost === "_runtime" ? "time until then" : cost === "_step" ? "steps" : cost }} y=${{ low: ys[0], high: ys[1], isLog: isLogY }}
     under=${under} over=${over} deps=${[target, front]} describePoint=${describePoint} onFrame=${(found) => { made.current = found; }} events=${dragTarget(() => made.current, target, onTarget, drag)}
-    label=${`${quality} against ${cost}. On the Pareto front: ${front.map((point) => point.label).join(", ")}.`} onPick=${(point) => point.row?.run && !drag.current && go(projectPath(where, "runs", point.row.run.name))} />`;
+    label=${`${quality} against ${cost}. On the Pareto front: ${front.map((point) => point.label).join(", ")}.`} onPick=${(point) => where && point.row?.run && !drag.current && go(projectPath(where, "runs", point.row.run.name))} />`;
 }

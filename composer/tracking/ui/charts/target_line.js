@@ -1,8 +1,23 @@
 // The target: a line across a chart that can be taken and moved, with the mouse, a finger or arrow keys.
 import { line } from "./frame.js";
 import { formatNumber } from "../lib/format.js";
+import { useRef, useState } from "../lib/html.js";
+import { setQuery } from "../state.js";
 
 const REACH = 12;
+const SETTLED_MS = 250;
+
+// The target and how to set it: the address has it once it is let go. `otherwise()` gives it until then.
+export function useTarget(query, otherwise) {
+  const [dragged, setDragged] = useState(null);
+  const timer = useRef();
+  const onTarget = (value) => {
+    setDragged(value);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => { setQuery({ target: Number(value.toPrecision(6)) }, { replace: true }); setDragged(null); }, SETTLED_MS);
+  };
+  return [dragged ?? (query.has("target") ? query.number("target", 0) : otherwise()), onTarget];
+}
 
 export function drawTarget(context, { box, y }, colours, target) {
   const at = Math.round(y.at(target)) + 0.5;

@@ -21,3 +21,11 @@ export function colourOf(run, isDark, chosen = {}) {
 }
 
 export const withAlpha = (colour, alpha) => colour.replace(")", ` / ${alpha})`);
+
+// A colour as four bytes, whatever way it is written.
+export function bytesOf(colour) {
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = colour;
+  context.fillRect(0, 0, 1, 1);
+  return context.getImageData(0, 0, 1, 1).data;
+}

@@ -16,7 +16,7 @@ export function guessQuality(metrics) {
 }
 
 // What a run paid at the end of its line and what it got for it.
-function outcome(line, isHigh, isBest) {
+export function outcome(line, isHigh, isBest) {
   const good = [];
   for (let i = 0; i < line.size; i += 1) if (Number.isFinite(line.y[i]) && Number.isFinite(line.x[i])) good.push(i);
   if (!good.length) return null;
@@ -46,25 +46,22 @@ export function paretoFront(points, isHigh) {
   return front;
 }
 
-// What each row gains over a base, seed by seed, so that what all runs of a seed share cancels out.
-export function pairedGains(rows, base, seedOf) {
-  const bySeed = (row) => new Map(row.outcomes.map((found, i) => [seedOf(row.runs[i]), found.quality]));
-  const from = bySeed(base);
-  return rows.map((row) => {
-    const own = [...bySeed(row)].filter(([seed]) => from.has(seed));
-    return { ...row, gain: describe(row.id === base.id ? [] : own.map(([seed, quality]) => quality - from.get(seed))) };
-  });
-}
-
 // One row per run or group: final or best quality, its cost, and the cost to a target, with spreads.
 export function costRows(series, lines, { isHigh, isBest, target }) {
   return series.map((each) => {
-    const own = each.runs.map((name) => lines.get(name)).filter((line) => line?.size);
+    const names = each.runs.filter((name) => lines.get(name)?.size);
+    const own = names.map((name) => lines.get(name));
     const outcomes = own.map((line) => outcome(line, isHigh, isBest)).filter(Boolean);
     const reached = own.map((line) => costToTarget(line, target, isHigh));
     return {
-      ...each, outcomes, lines: own, quality: describe(outcomes.map((found) => found.quality)), cost: describe(outcomes.map((found) => found.cost)),
+      ...each, outcomes, lines: own, times: new Map(names.map((name, i) => [name, reached[i]])), quality: describe(outcomes.map((found) => found.quality)), cost: describe(outcomes.map((found) => found.cost)),
       toTarget: describe(reached), reached: reached.filter(Number.isFinite).length, tried: own.length,
     };
   }).filter((row) => row.outcomes.length);
+}
+
+// A target that tells the runs apart: what the weakest just reaches.
+export function firstTarget(series, lines, { isHigh, isBest }) {
+  const found = costRows(series, lines, { isHigh, isBest, target: 0 }).map((row) => row.quality.mean).sort((a, b) => (isHigh ? a - b : b - a));
+  return found.length ? Number((found[0] * (isHigh === found[0] > 0 ? 0.99 : 1.01)).toPrecision(3)) : 0;
 }

@@ -33,7 +33,7 @@ export function formatDuration(seconds) {
   if (!Number.isFinite(seconds)) return "";
   const sign = seconds < 0 ? MINUS : "";
   const s = Math.abs(seconds);
-  if (s < 60) return `${sign}${s < 10 && s % 1 ? Number(s.toFixed(1)) : Math.round(s)}s`;
+  if (s < 60) return `${sign}${s < 10 ? Number(s.toPrecision(2)) : Math.round(s)}s`;
   const parts = [[Math.floor(s / 86400), "d"], [Math.floor(s / 3600) % 24, "h"], [Math.floor(s / 60) % 60, "m"], [Math.floor(s) % 60, "s"]];
   const first = parts.findIndex(([count]) => count > 0);
   return sign + parts.slice(first, first + 2).filter(([count]) => count > 0).map(([count, unit]) => count + unit).join(" ");

@@ -8,6 +8,20 @@ export function picturesOf(value) {
   return [{ path: value.path, caption: value.caption, masks: value.masks ?? {}, boxes: value.boxes ?? {} }];
 }
 
+const MARKS = { mask: "mask/class_labels", box: "bounding_box/class_labels" };
+
+// What the masks and boxes under a key are of: [{id, name, classes: [[number, label]]}].
+export function classesOf(run, key) {
+  const given = run?.config?._wandb?.value ?? {};
+  const start = `${key}_wandb_delimeter_`;
+  return Object.entries(MARKS).flatMap(([kind, place]) => Object.entries(given[place] ?? {}).filter(([name]) => name.startsWith(start)).map(([name, each]) => ({
+    id: `${kind} ${name.slice(start.length)}`, name: name.slice(start.length), classes: Object.entries(each?.value ?? {}).map(([number, label]) => [Number(number), String(label)]),
+  })));
+}
+
+// Class 0 of a mask is most often what lies behind, so it is shown only when it is asked for.
+export const isShownAtFirst = (group, number) => number !== 0 || group.startsWith("box");
+
 // Sounds and films come one at a time or as a list under one value.
 export function filesOf(value) {
   const list = Array.isArray(value.audio) ? value.audio : Array.isArray(value.videos) ? value.videos : [value];

@@ -1,5 +1,5 @@
 // The client's ready-made custom charts (wandb.plot.*): which columns of their table mean what. Their Vega
-// specifications are not run; charts of other making are shown as the table they come with.
+// specifications are not run.
 const PRESETS = {
   "wandb/line/v0": { kind: "lines", x: "x", y: "y", by: "stroke" },
   "wandb/lineseries/v0": { kind: "lines", x: "step", y: "lineVal", by: "lineKey" },
@@ -10,16 +10,23 @@ const PRESETS = {
   "wandb/confusion_matrix/v1": { kind: "matrix", x: "Predicted", y: "Actual", value: "nPredictions" },
 };
 
-// The chart that a run defined for a table's key, or null.
-export function presetOf(run, key) {
+const nameOf = (key) => key.replace(/^Custom Chart Tables\//, "").replace(/_table$/, "");
+
+// How a run asked for a table to be drawn: the client's own words, or null.
+export function presetName(run, key) {
   const all = run.config?._wandb?.value?.visualize ?? {};
-  const name = key.replace(/_table$/, "");
-  const given = name !== key && Object.hasOwn(all, name) ? all[name]?.panel_config : null;
+  const name = nameOf(key);
+  return name !== key && Object.hasOwn(all, name) ? all[name]?.panel_config ?? null : null;
+}
+
+// The ready-made chart that a run defined for a table's key, or null.
+export function presetOf(run, key) {
+  const given = presetName(run, key);
   const preset = given && Object.hasOwn(PRESETS, given.panelDefId) ? PRESETS[given.panelDefId] : null;
   if (!preset) return null;
   const fields = given.fieldSettings ?? {};
   const column = (role) => (preset[role] ? String(fields[preset[role]] ?? preset[role]) : undefined);
-  return { kind: preset.kind, title: String(given.stringSettings?.title || name), x: column("x"), y: column("y"), by: fields[preset.by] ? column("by") : undefined, label: column("label"), value: column("value") };
+  return { kind: preset.kind, title: String(given.stringSettings?.title || nameOf(key)), x: column("x"), y: column("y"), by: fields[preset.by] ? column("by") : undefined, label: column("label"), value: column("value") };
 }
 
 // A table's rows as what its chart draws.

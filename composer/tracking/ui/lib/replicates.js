@@ -17,13 +17,15 @@ export function at(line, x) {
   return share === 0 ? ys[low] : share === 1 ? ys[high] : ys[low] * (1 - share) + ys[high] * share;
 }
 
-export function meanLine(lines) {
+// Only where at least `least` of them are: where some have ended, the mean of the others says something else.
+export function meanLine(lines, least = 1) {
   const kept = lines.filter((line) => line.size);
   if (!kept.length) return { size: 0, isExact: true, x: [], y: [], low: [], high: [], odd: [] };
   const places = [...new Set(kept.flatMap((line) => Array.from(line.x)))].filter(Number.isFinite).sort((a, b) => a - b);
   const every = Math.max(1, Math.ceil(places.length / MOST_POINTS));
-  const xs = places.filter((_, i) => i % every === 0 || i === places.length - 1);
-  const found = xs.map((x) => describe(kept.map((line) => at(line, x))));
+  const all = places.filter((_, i) => i % every === 0 || i === places.length - 1).map((x) => [x, describe(kept.map((line) => at(line, x)))]);
+  const common = all.filter(([, { n }]) => n >= least);
+  const [xs, found] = [common.map(([x]) => x), common.map(([, each]) => each)];
   const half = found.map((each) => halfWidth(each) || 0);
   return {
     size: xs.length, isExact: false, isMean: true, x: Float64Array.from(xs), y: Float64Array.from(found, (each) => each.mean),

@@ -2,7 +2,8 @@
 import { html } from "../lib/html.js";
 import { get } from "../api.js";
 import { useAnswer } from "../data.js";
-import { valueAt } from "../lib/media.js";
+import { classesOf, valueAt } from "../lib/media.js";
+import { customOf } from "../lib/custom.js";
 import { presetOf } from "../lib/presets.js";
 import { formatNumber } from "../lib/format.js";
 import { setQuery } from "../state.js";
@@ -26,9 +27,9 @@ export function MediaPanel({ where, name, kind, series, query }) {
   return html`<section class="box media-box"><div class="media-head"><h2>${name}</h2>
       ${kind !== "histogram" && steps.length > 1 && html`<label class="field">Step <input type="range" min="0" max=${steps.length - 1} value=${Math.max(0, steps.findLastIndex((each) => each <= step))} onInput=${(event) => onStep(steps[Number(event.target.value)])} aria-valuetext=${`step ${step}`} /><output>${formatNumber(step)}</output></label>`}</div>
     ${error && html`<p class="error">${error.message}</p>`}
-    ${isTable ? html`<${Tables} query=${query} key=${at.map((each) => each?.value.path).join()} name=${name} sources=${runs.map((each, i) => ({ where: { ...where, run: each.id }, value: at[i]?.value, label: each.label, colour: each.colour, preset: presetOf(each.run, name) })).filter((source) => source.value).slice(0, 2)} />`
+    ${isTable ? html`<${Tables} query=${query} key=${at.map((each) => each?.value.path).join()} name=${name} sources=${runs.map((each, i) => ({ where: { ...where, run: each.id }, value: at[i]?.value, label: each.label, colour: each.colour, preset: presetOf(each.run, name), custom: customOf(each.run, name) })).filter((source) => source.value).slice(0, 2)} />`
     : html`<div class="media-runs">${runs.map((each, i) => at[i] && html`<div key=${each.id} class="media-run">${series.length > 1 && html`<p class="media-name"><${Dot} colour=${each.colour} /> ${each.label}</p>`}
-        ${kind === "histogram" ? html`<${Heat} values=${lists[i].filter((point) => point.value?._type === "histogram")} colour=${each.colour} label=${name} />` : html`<${Value} where=${{ ...where, run: each.id }} value=${at[i].value} name=${name} label=${each.label} query=${query} />`}</div>`)}</div>`}
+        ${kind === "histogram" ? html`<${Heat} values=${lists[i].filter((point) => point.value?._type === "histogram")} colour=${each.colour} label=${name} />` : html`<${Value} where=${{ ...where, run: each.id }} value=${at[i].value} name=${name} label=${each.label} groups=${classesOf(each.run, name)} query=${query} />`}</div>`)}</div>`}
   </section>`;
 }
 

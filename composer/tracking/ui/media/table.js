@@ -2,6 +2,7 @@
 import { html, useMemo } from "../lib/html.js";
 import { fileAddress, readFile } from "../api.js";
 import { useAnswer } from "../data.js";
+import { later } from "../parts/later.js";
 import { VirtualRows } from "../parts/virtual.js";
 import { setQuery } from "../state.js";
 import { Icon } from "../parts/icon.js";
@@ -12,6 +13,7 @@ import { Preset } from "./preset.js";
 import { Picture } from "./pictures.js";
 import { filesOf } from "../lib/media.js";
 
+const CustomChart = later(() => import("./custom.js"), "CustomChart");
 const ROW = 34;
 const PICTURE_ROW = 68;
 const LEAST_WIDTH = 120;
@@ -35,7 +37,7 @@ export function Tables({ sources: given, name, query }) {
   return html`${shared.length > 0 && html`<div class="toolbar"><label class="field">Compare by <select onChange=${(event) => setBy(event.target.value)}><option value="">nothing</option>${shared.map((column) => html`<option key=${column} value=${column} selected=${column === by}>${column}</option>`)}</select></label>
       ${joined && html`<button type="button" class="button toggle" aria-pressed=${String(Boolean(onlyDifferent))} onClick=${() => setOnlyDifferent(onlyDifferent ? "" : "1")}>Only what differs</button>`}</div>`}
     ${joined ? html`<${Table} table=${joined} name=${name} query=${query} wheres=${(column) => sources[column === 0 ? 0 : (column - 1) % 2].where} isJoined />`
-    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}${sources[i].preset && html`<${Preset} table=${table} preset=${sources[i].preset} colour=${sources[i].colour} />`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
+    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}${sources[i].preset && html`<${Preset} table=${table} preset=${sources[i].preset} colour=${sources[i].colour} />`}${sources[i].custom && html`<${CustomChart} custom=${sources[i].custom} table=${table} label=${sources[i].label} />`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
 }
 
 const useKept = (query, key) => [query.get(key), (value) => setQuery({ [key]: value }, { replace: true })];

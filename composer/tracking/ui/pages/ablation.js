@@ -1,52 +1,74 @@
-// An ablation: arms that differ in the methods that are on, each with the same seeds, compared seed by seed.
-import { html, useMemo } from "../lib/html.js";
+// Ablations of a project: those whose runs were logged here, and those whose report was opened here.
+import { html, useMemo, useRef, useState } from "../lib/html.js";
+import { query as encoded, readFile, send } from "../api.js";
+import { useAnswer } from "../data.js";
 import { valueOf } from "../lib/columns.js";
-import { costRows, isHighBetter, pairedGains } from "../lib/cost.js";
-import { formatDuration, formatNumber, plural } from "../lib/format.js";
-import { halfWidth } from "../lib/statistics.js";
+import { fromReport, fromRuns } from "../lib/ablation.js";
+import { isHighBetter } from "../lib/cost.js";
 import { groupRuns } from "../lib/rows.js";
-import { colourOf } from "../lib/colours.js";
+import { colourAt, colourOf } from "../lib/colours.js";
 import { useLines } from "../charts/use_lines.js";
-import { Dot } from "../parts/swatch.js";
-import { projectPath, isDark, setQuery } from "../state.js";
+import { AblationReport } from "../parts/ablation_report.js";
+import { Icon } from "../parts/icon.js";
+import { failed } from "../parts/toast.js";
+import { isDark, setQuery } from "../state.js";
 
-const ARM = "config.ablation/arm";
-const GROUP = "config.ablation/group";
-const SEED = "config.ablation/seed";
-const METRIC = "config.ablation/metric";
+const [ARM, GROUP, SEED, METRIC, REPORT] = ["arm", "group", "seed", "metric", "report"].map((name) => `config.ablation/${name}`);
+const POINTS = 1500;
 
 export function AblationPage({ data, query }) {
-  const all = data.runs.filter((run) => valueOf(run, ARM) !== undefined);
-  const groups = groupRuns(all, [GROUP]);
-  const group = groups.find((each) => each.label === query.get("ablation")) ?? groups[0];
-  if (!group) return html`<div class="empty"><h2>No ablation</h2><p>Runs that <code>composer.ablation</code> started are compared here.</p></div>`;
-  return html`<div class="content"><div class="page-head"><h1>${group.label}</h1><span class="spacer" />
-      ${groups.length > 1 && html`<label class="field">Ablation <select onChange=${(event) => setQuery({ ablation: event.target.value })}>${groups.map((each) => html`<option key=${each.key} value=${each.label} selected=${each === group}>${each.label}</option>`)}</select></label>`}</div>
-    <${Arms} key=${group.key} data=${data} runs=${group.runs} /></div>`;
+  const reports = data.runs.filter((run) => valueOf(run, REPORT) !== undefined).map((run) => ({ id: run.name, label: run.display_name, file: [run.name, String(valueOf(run, REPORT))] }));
+  const groups = groupRuns(data.runs.filter((run) => valueOf(run, ARM) !== undefined), [GROUP]).map((group) => ({ id: `group ${group.label}`, label: `${group.label} (logged runs)`, group }));
+  // A file of any run, as its page of files names it.
+  const file = query.all("report");
+  const all = [...(file.length === 2 ? [{ id: "file", label: `${file[0]}: ${file[1]}`, file }] : []), ...reports, ...groups];
+  const chosen = all.find((each) => each.id === query.get("ablation")) ?? all[0];
+  const open = useOpen(data);
+  return html`<div class="content" onDragOver=${(event) => event.preventDefault()} onDrop=${(event) => { event.preventDefault(); open(event.dataTransfer.files[0]); }}>
+    <div class="toolbar"><h1>Ablation</h1>${all.length > 1 && html`<label class="field">of <select aria-label="Ablation" onChange=${(event) => setQuery({ ablation: event.target.value, target: null })}>${all.map((each) => html`<option key=${each.id} value=${each.id} selected=${each === chosen}>${each.label}</option>`)}</select></label>`}
+      <span class="spacer" /><${OpenButton} onFile=${open} /></div>
+    ${!chosen ? html`<div class="empty"><h2>No ablation</h2><p>Runs that <code>composer.ablation</code> started are compared here. Drop the <code>report.json</code> of one that was not logged, or bring it in with <code>composer track import ablation FOLDER</code>.</p></div>`
+    : chosen.file ? html`<${Report} key=${chosen.id} data=${data} file=${chosen.file} query=${query} />` : html`<${Runs} key=${chosen.id} data=${data} label=${chosen.group.label} runs=${chosen.group.runs} query=${query} />`}</div>`;
 }
 
-function Arms({ data, runs }) {
+// Keeps a report on the server, so that its page has an address.
+function useOpen(data) {
+  return async (file) => {
+    if (!file) return;
+    try {
+      const { run } = await send(`/api/ablation?${encoded(data.where)}`, await file.text());
+      await data.load();
+      setQuery({ ablation: run, report: null });
+    } catch (error) { failed(error); }
+  };
+}
+
+function OpenButton({ onFile }) {
+  const field = useRef();
+  return html`<button type="button" class="button" onClick=${() => field.current.click()}><${Icon} name="plus" />Open a report</button>
+    <input ref=${field} type="file" accept=".json,application/json" hidden onChange=${(event) => { onFile(event.target.files[0]); event.target.value = ""; }} />`;
+}
+
+function Report({ data, file: [run, path], query }) {
+  const { value: report, error } = useAnswer(() => readFile({ ...data.where, run }, path), `${run} ${path} ${data.byName.get(run)?.updated_at}`);
+  const found = useMemo(() => report && modelOf(report), [report, isDark()]);
+  if (error) return html`<p class="error" role="alert">${error.message}</p>`;
+  if (!found) return report ? html`<p class="error" role="alert">${path} is no report of an ablation.</p>` : html`<div class="empty" aria-busy="true" />`;
+  return html`<${AblationReport} found=${found} query=${query} />`;
+}
+
+const modelOf = (report) => (Array.isArray(report.rows) && Array.isArray(report.runs) ? fromReport(report, (place) => colourAt(place, isDark())) : null);
+
+function Runs({ data, label, runs, query }) {
   const named = String(valueOf(runs[0], METRIC) ?? "");
   // The Trainer logs an evaluator's metric under the evaluator's label.
   const metric = Object.keys(runs[0].summary).find((key) => key === named || (key.startsWith("metrics/") && key.endsWith(`/${named}`))) ?? named;
-  const isHigh = isHighBetter(metric);
-  const series = useMemo(() => groupRuns(runs, [ARM]).map((arm) => ({ id: arm.label, label: arm.label, runs: arm.runs.map((run) => run.name), colour: colourOf(arm.runs.reduce((a, b) => (a.id < b.id ? a : b)), isDark()) })), [runs]);
-  const { lines, isLoading, error } = useLines({ where: data.where, key: metric, x: "_runtime", names: series.flatMap((arm) => arm.runs), points: 1500 }, data.news, true);
+  const series = useMemo(() => groupRuns(runs, [ARM]).map((arm) => ({ id: arm.label, label: arm.label, runs: arm.runs.map((run) => run.name), colour: colourOf(arm.runs.reduce((a, b) => (a.id < b.id ? a : b)), isDark()) })), [runs, isDark()]);
+  const { lines, isLoading, error } = useLines({ where: data.where, key: metric, x: "_runtime", names: series.flatMap((arm) => arm.runs), points: POINTS }, data.news, true);
   if (error) return html`<p class="error" role="alert">${error.message}</p>`;
-  const found = costRows(series, lines, { isHigh, isBest: false, target: NaN });
-  if (!found.length) return html`<p class="hint">${isLoading ? "" : `No run has logged ${metric} yet.`}</p>`;
-  const base = found.find((row) => row.label === "off") ?? found[found.length - 1];
-  const rows = pairedGains(found, base, (name) => valueOf(data.byName.get(name), SEED)).sort((a, b) => (isHigh ? 1 : -1) * (b.quality.mean - a.quality.mean));
-  const address = `${projectPath(data.where, "cost")}?group=${encodeURIComponent(ARM)}&quality=${encodeURIComponent(metric)}`;
-  return html`<p class="hint">${metric}, ${plural(series.length, "arm")}. Gains are over “${base.label}”, seed by seed, with the 95 % confidence interval of their mean. <a href=${address}>Quality against cost</a></p>
-    <div class="box scroll"><table class="plain"><thead><tr><th>Arm</th><th class="number">Seeds</th><th class="number">Final</th><th class="number">Gain</th><th class="number">Time</th></tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${row.id}><td><${Dot} colour=${row.colour} /> ${row.label}</td><td class="number">${row.quality.n}</td><td class="number">${formatNumber(row.quality.mean)}${row.quality.n > 1 && html` <small>± ${formatNumber(row.quality.sd, 2)}</small>`}</td>
-      <td class=${`number ${verdict(row.gain, isHigh)}`}>${row.gain.n ? html`${row.gain.mean > 0 ? "+" : ""}${formatNumber(row.gain.mean, 3)}${row.gain.n > 1 && html` <small>± ${formatNumber(halfWidth(row.gain), 2)}</small>`}` : ""}</td><td class="number">${formatDuration(row.cost.mean)}</td></tr>`)}</tbody></table></div>`;
-}
-
-// Only a gain whose interval leaves zero out is shown as one.
-function verdict(gain, isHigh) {
-  const half = halfWidth(gain);
-  if (!(gain.n > 1) || !(Math.abs(gain.mean) > half)) return "";
-  return gain.mean > 0 === isHigh ? "is-gain" : "is-loss";
+  if (![...lines.values()].some((line) => line.size)) return isLoading ? html`<div class="empty" aria-busy="true" />` : html`<p class="hint">No run has logged ${metric} yet.</p>`;
+  const run = (name) => data.byName.get(name);
+  const stepCostOf = (name) => valueOf(run(name), "summary._runtime") / valueOf(run(name), "summary._step");
+  const found = fromRuns({ title: label, metric, isHigh: isHighBetter(metric), series, lines, seedOf: (name) => valueOf(run(name), SEED), stepCostOf });
+  return html`<${AblationReport} found=${found} query=${query} where=${data.where} />`;
 }

@@ -1,13 +1,14 @@
 // Quality against cost, the question training methods are about: what was reached, for how much, and who
 // is first past a target. The target is a line to be dragged.
-import { html, useMemo, useRef, useState } from "../lib/html.js";
+import { html, useMemo, useState } from "../lib/html.js";
 import { metricsOf } from "../lib/columns.js";
-import { costRows, guessQuality, isHighBetter } from "../lib/cost.js";
+import { costRows, firstTarget, guessQuality, isHighBetter } from "../lib/cost.js";
 import { formatDuration, formatNumber } from "../lib/format.js";
 import { RunsList } from "../parts/runs_list.js";
 import { CostTable } from "../parts/cost_table.js";
 import { CostCurves } from "../charts/cost_curves.js";
 import { CostPoints } from "../charts/cost_points.js";
+import { useTarget } from "../charts/target_line.js";
 import { useLines } from "../charts/use_lines.js";
 import { setQuery } from "../state.js";
 
@@ -24,15 +25,8 @@ export function CostPage({ data, view, query }) {
   const isBest = query.get("take") === "best";
   const names = useMemo(() => [...new Set(view.series.flatMap((each) => each.runs))], [view.series]);
   const { lines, isLoading, error } = useLines({ where: data.where, key: quality, x: cost, names, points: POINTS }, data.news, Boolean(quality));
-  const [dragged, setDragged] = useState(null);
-  const target = dragged ?? query.number("target", defaultTarget(view.series, lines, isHigh, isBest));
+  const [target, onTarget] = useTarget(query, () => firstTarget(view.series, lines, { isHigh, isBest }));
   const rows = useMemo(() => costRows(view.series, lines, { isHigh, isBest, target }), [view.series, lines, isHigh, isBest, target]);
-  const timer = useRef();
-  const onTarget = (value) => {
-    setDragged(value);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => { setQuery({ target: Number(value.toPrecision(6)) }, { replace: true }); setDragged(null); }, 250);
-  };
   const unit = cost === "_runtime" ? "duration" : "number";
   const write = cost === "_runtime" ? formatDuration : formatNumber;
   const shared = { rows, target, onTarget, isHigh, quality, cost, unit, write, highlighted, isLogX: query.has("logx"), isLogY: query.has("logy") };
@@ -48,12 +42,6 @@ export function CostPage({ data, view, query }) {
       <${CostTable} rows=${rows} target=${target} write=${write} isHigh=${isHigh} view=${view} />`}
     </div>
   </div>`;
-}
-
-// A target that tells the runs apart: what the weaker half just reaches.
-function defaultTarget(series, lines, isHigh, isBest) {
-  const found = costRows(series, lines, { isHigh, isBest, target: 0 }).map((row) => row.quality.mean).sort((a, b) => (isHigh ? a - b : b - a));
-  return found.length ? Number((found[0] * (isHigh === found[0] > 0 ? 0.99 : 1.01)).toPrecision(3)) : 0;
 }
 
 function Tools({ query, metrics, quality, cost, isHigh, isBest, target, onTarget }) {

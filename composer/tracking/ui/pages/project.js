@@ -1,7 +1,6 @@
 // A project: its tabs, and the runs they all speak of.
 import { html } from "../lib/html.js";
 import { later } from "../parts/later.js";
-import { valueOf } from "../lib/columns.js";
 import { useProject } from "../data.js";
 import { projectPath } from "../state.js";
 import { viewOf } from "../view.js";
@@ -14,7 +13,7 @@ const TABS = [
   ["", "Charts", ChartsPage],
   ["table", "Runs", RunsPage],
   ["cost", "Cost", later(() => import("./cost.js"), "CostPage")],
-  ["ablation", "Ablation", later(() => import("./ablation.js"), "AblationPage"), (data) => data.runs.some((run) => valueOf(run, "config.ablation/arm") !== undefined)],
+  ["ablation", "Ablation", later(() => import("./ablation.js"), "AblationPage")],
   ["explore", "Explore", later(() => import("./explore.js"), "ExplorePage")],
   ["compare", "Compare", later(() => import("./compare.js"), "ComparePage")],
   ["media", "Media", later(() => import("./media.js"), "MediaPage")],
@@ -26,9 +25,9 @@ export function ProjectPage({ where, tab, rest, query }) {
   const view = viewOf(data, query);
   const [, , Page] = TABS.find(([name]) => name === tab) ?? TABS[0];
   const search = location.search;
-  return html`<div class="page">
+  return html`<div class="page"><h1 class="unseen">${where.project}</h1>
     <nav class="tabs" aria-label="Parts of the project">
-      ${TABS.filter(([name, , , isWanted]) => !isWanted || name === tab || isWanted(data)).map(([name, title]) => html`<a key=${name} href=${`${projectPath(where, ...(name ? [name] : []))}${search}`} aria-current=${name === (tab ?? "") ? "page" : undefined}>${title}</a>`)}
+      ${TABS.map(([name, title]) => html`<a key=${name} href=${`${projectPath(where, ...(name ? [name] : []))}${search}`} aria-current=${name === (tab ?? "") ? "page" : undefined}>${title}</a>`)}
       <span class="spacer" />
       ${!data.isLive && html`<span class="offline" role="status">No connection; trying again</span>`}
       <${Views} where=${where} />

@@ -7,7 +7,8 @@ export function later(load, name) {
     const [, setCount] = useState(0);
     const [error, setError] = useState(null);
     useEffect(() => {
-      if (!Loaded) load().then((module) => { Loaded = module[name]; setCount(1); }, setError);
+      // Another use may have loaded it since this one was first drawn.
+      if (Loaded) setCount(1); else load().then((module) => { Loaded = module[name]; setCount(1); }, setError);
     }, []);
     if (error) return html`<div class="empty"><p class="error" role="alert">${error.message}</p></div>`;
     return Loaded ? html`<${Loaded} ...${props} />` : html`<div class="empty" aria-busy="true" />`;

@@ -1,0 +1,24 @@
+// Charts that were described and not drawn: Vega specifications with a table, and figures of Plotly.
+import { html, useMemo } from "../lib/html.js";
+import { get, readFile } from "../api.js";
+import { useAnswer } from "../data.js";
+import { fillPlaces, namedRows } from "../lib/custom.js";
+import { Framed } from "./framed.js";
+
+const MOST_ROWS = 100_000;
+
+// `custom` is what `customOf` found; `table` the rows it draws.
+export function CustomChart({ custom, table, label }) {
+  const { value: found, error } = useAnswer(() => get("/api/custom_chart", { name: custom.name }), custom.name);
+  const chart = useMemo(() => found?.spec && { spec: fillPlaces(found.spec, custom), rows: namedRows({ ...table, rows: table.rows.slice(0, MOST_ROWS) }, label) }, [found, table]);
+  if (error) return html`<p class="error">${error.message}</p>`;
+  if (found && !found.spec) return html`<p class="hint">The specification ${custom.name} is not on this server, so only its table is shown. <code>wandb.Api().create_custom_chart</code> puts it there.</p>`;
+  if (!chart) return html`<div class="empty" aria-busy="true" />`;
+  return html`<${Framed} key=${JSON.stringify(custom)} kind="vega" chart=${chart} height=${320} title=${found.title || custom.name} />`;
+}
+
+export function PlotlyFile({ where, path, title }) {
+  const { value: figure, error } = useAnswer(() => readFile(where, path), path);
+  if (error) return html`<p class="error">${error.message}</p>`;
+  return figure ? html`<${Framed} key=${path} kind="plotly" chart=${figure} height=${figure.layout?.height ?? 420} title=${title} />` : html`<div class="empty" aria-busy="true" />`;
+}
