@@ -77,16 +77,23 @@ ARMS = {
 
 def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
     model = make_model(WIDTH, seed)
-    loader = train.loader(BATCH, shuffle=True, drop_last=True, flip=arm.flip, seed=seed)
+    loader = train.loader(
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        flip=arm.flip,
+        seed=seed,
+        channels_last=arm.low_precision,
+    )
     methods: list[Algorithm] = []
     if arm.small:
         methods.append(
             ProgressiveResizing(
                 mode="area",
-                initial_scale=0.625,
-                delay_fraction=0.6,
-                finetune_fraction=0.2,
-                size_increment=4,
+                initial_scale=0.75,
+                delay_fraction=0.85,
+                finetune_fraction=0.1,
+                size_increment=8,
             )
         )
     if arm.smooth:

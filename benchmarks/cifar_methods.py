@@ -60,7 +60,9 @@ METHODS = {
 
 def make_trainer(train: Images, test: Images, seed: int, arm: Arm) -> Trainer:
     model = make_model(WIDTH, seed)
-    loader = train.loader(BATCH, shuffle=True, drop_last=True, flip="random", seed=seed)
+    loader = train.loader(
+        BATCH, shuffle=True, drop_last=True, flip="random", seed=seed, channels_last=True
+    )
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
     )

@@ -17,13 +17,16 @@ import warnings
 
 import _method_events
 import _method_layers
+import _method_optimizers
 import torch
 from _contest import Entries, line
 from _loops import machine
 
 TARGET = 1.1
 
-ENTRIES: Entries = dict(sorted((_method_events.ENTRIES | _method_layers.ENTRIES).items()))
+ENTRIES: Entries = dict(
+    sorted((_method_events.ENTRIES | _method_layers.ENTRIES | _method_optimizers.ENTRIES).items())
+)
 
 
 def main() -> None:

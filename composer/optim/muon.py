@@ -61,7 +61,8 @@ def orthogonalize(matrices: Tensor, num_steps: int = 5) -> Tensor:
     if is_tall:
         x = x.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    if x.dtype in (torch.float32, torch.float64):
+    is_long = x.shape[-1] >= 2 * x.shape[-2]
+    if is_long and x.dtype in (torch.float32, torch.float64):
         for done in range(0, num_steps, _STEPS_AT_ONCE):
             x = _do_steps(x, min(_STEPS_AT_ONCE, num_steps - done))
     else:
