@@ -48,7 +48,7 @@ METRIC, TARGET = "MulticlassAccuracy", 0.75
 class Arm:
     """How one run trains. As it stands: plain."""
 
-    epochs: int = 6
+    epochs: float = 6
     muon: bool = False
     linear: bool = False
     small: bool = False
@@ -59,7 +59,7 @@ class Arm:
 
 PLAIN = Arm()
 COMPOSED = Arm(
-    epochs=3, muon=True, linear=True, small=True, smooth=0.2, flip="alternating",
+    epochs=2.75, muon=True, linear=True, small=True, smooth=0.2, flip="alternating",
     low_precision=True,
 )  # fmt: skip
 ARMS = {
@@ -106,7 +106,7 @@ def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
         optimizer = DecoupledSGDW(
             model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-5
         )
-    warmup = {"t_warmup": "0.1dur"}
+    warmup = {"t_warmup": "0.05dur"}
     return Trainer(
         model=model,
         train_dataloader=loader,
@@ -116,7 +116,8 @@ def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
         if arm.linear
         else MultiStepWithWarmupScheduler(milestones=["0.65dur", "0.85dur"], gamma=0.1, **warmup),
         algorithms=methods,
-        max_duration=f"{arm.epochs}ep",
+        # In batches: methods that follow the run's progress then do so batch by batch.
+        max_duration=f"{int(arm.epochs * len(loader))}ba",
         eval_interval="1ep",
         precision="amp_bf16" if arm.low_precision else "fp32",
         progress_bar=False,
