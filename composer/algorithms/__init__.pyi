@@ -1,3 +1,6 @@
+from composer.algorithms.activation_checkpointing import (
+    ActivationCheckpointing as ActivationCheckpointing,
+)
 from composer.algorithms.alibi import Alibi as Alibi
 from composer.algorithms.augmix import AugmentAndMixTransform as AugmentAndMixTransform
 from composer.algorithms.augmix import AugMix as AugMix
@@ -10,6 +13,9 @@ from composer.algorithms.cutmix import CutMix as CutMix
 from composer.algorithms.cutout import CutOut as CutOut
 from composer.algorithms.ema import EMA as EMA
 from composer.algorithms.factorize import Factorize as Factorize
+from composer.algorithms.fused_linear_cross_entropy import (
+    FusedLinearCrossEntropy as FusedLinearCrossEntropy,
+)
 from composer.algorithms.gated_linear_units import GatedLinearUnits as GatedLinearUnits
 from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping

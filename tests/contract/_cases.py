@@ -47,6 +47,8 @@ FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
 SHORT = {"duration": 0.5, "min_seq_length": 2, "max_seq_length": 8, "step_size": 2}
 
 CASES = [
+    Case("ActivationCheckpointing", {"modules": "blocks.*"}, LANGUAGE),
+    Case("ActivationCheckpointing", {"modules": "TransformerBlock", "save": "nothing"}, LANGUAGE),
     Case("AugMix", {"batch": True}),
     Case("Alibi", {"max_sequence_length": 8, "train_sequence_length_scaling": 0.5}, LANGUAGE),
     Case("Alibi", {"max_sequence_length": 16, "train_sequence_length_scaling": 1}, LANGUAGE),
@@ -66,6 +68,8 @@ CASES = [
     Case("EMA", {"half_life": "8ba", "warmup": True}),
     Case("Factorize", FACTORIZE),
     Case("Factorize", FACTORIZE, LANGUAGE),
+    Case("FusedLinearCrossEntropy", {}, LANGUAGE),
+    Case("FusedLinearCrossEntropy", {"head": "head", "z_loss": 1e-3}, LANGUAGE),
     Case("GatedLinearUnits", {"feed_forward": "blocks.*.feed_forward"}, LANGUAGE),
     Case(
         "GatedLinearUnits",
