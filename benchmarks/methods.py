@@ -18,13 +18,14 @@ import warnings
 import _method_events
 import _method_language
 import _method_layers
+import _method_optimizers
 import torch
 from _contest import Entries, line
 from _loops import machine
 
 TARGET = 1.1
 
-SOURCES = (_method_events, _method_layers, _method_language)
+SOURCES = (_method_events, _method_layers, _method_language, _method_optimizers)
 ENTRIES: Entries = dict(sorted({k: v for s in SOURCES for k, v in s.ENTRIES.items()}.items()))
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     print(
         f"\n{options.turns} steps of each in turns, microseconds of CPU time: median (quartiles)."
     )
-    print(" ".join(source.SETTING for source in SOURCES))
+    print(" ".join(source.SETTING for source in SOURCES if hasattr(source, "SETTING")))
     print(f"Target: at most {TARGET} times the version by hand.\n")
     print("| method | by hand | the method | ratio of medians |")
     print("|---|--:|--:|--:|")
