@@ -15,6 +15,7 @@ import argparse
 import logging
 import warnings
 
+import _method_data
 import _method_events
 import _method_layers
 import torch
@@ -23,7 +24,9 @@ from _loops import machine
 
 TARGET = 1.1
 
-ENTRIES: Entries = dict(sorted((_method_events.ENTRIES | _method_layers.ENTRIES).items()))
+ENTRIES: Entries = dict(
+    sorted((_method_data.ENTRIES | _method_events.ENTRIES | _method_layers.ENTRIES).items())
+)
 
 
 def main() -> None:
@@ -38,7 +41,7 @@ def main() -> None:
     print(
         f"\n{options.turns} steps of each in turns, microseconds of CPU time: median (quartiles)."
     )
-    print(f"{_method_events.SETTING} {_method_layers.SETTING}")
+    print(f"{_method_events.SETTING} {_method_layers.SETTING} {_method_data.SETTING}")
     print(f"Target: at most {TARGET} times the version by hand.\n")
     print("| method | by hand | the method | ratio of medians |")
     print("|---|--:|--:|--:|")

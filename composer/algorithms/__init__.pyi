@@ -1,3 +1,6 @@
+from composer.algorithms.activation_checkpointing import (
+    ActivationCheckpointing as ActivationCheckpointing,
+)
 from composer.algorithms.alibi import Alibi as Alibi
 from composer.algorithms.augmix import AugmentAndMixTransform as AugmentAndMixTransform
 from composer.algorithms.augmix import AugMix as AugMix
@@ -10,12 +13,16 @@ from composer.algorithms.cutmix import CutMix as CutMix
 from composer.algorithms.cutout import CutOut as CutOut
 from composer.algorithms.ema import EMA as EMA
 from composer.algorithms.factorize import Factorize as Factorize
+from composer.algorithms.fused_linear_cross_entropy import (
+    FusedLinearCrossEntropy as FusedLinearCrossEntropy,
+)
 from composer.algorithms.gated_linear_units import GatedLinearUnits as GatedLinearUnits
 from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
 from composer.algorithms.gyro_dropout import GyroDropout as GyroDropout
 from composer.algorithms.infobatch import InfoBatch as InfoBatch
 from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
+from composer.algorithms.lawa import LAWA as LAWA
 from composer.algorithms.layer_freezing import LayerFreezing as LayerFreezing
 from composer.algorithms.low_precision_groupnorm import (
     LowPrecisionGroupNorm as LowPrecisionGroupNorm,

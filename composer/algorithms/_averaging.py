@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ __all__ = [
     "has_average",
     "named_tensors",
     "select_tensors",
+    "set_to_mean",
     "trained_tensors",
 ]
 
@@ -82,6 +83,23 @@ def copies_like(values: Mapping[str, Tensor], model: nn.Module) -> dict[str, Ten
     """Return copies of ``values`` on the devices and in the formats of the model's tensors."""
     tensors = select_tensors(model, values)
     return {n: torch.empty_like(t.detach()).copy_(values[n]) for n, t in tensors.items()}
+
+
+@torch.no_grad()
+def set_to_mean(averages: Mapping[str, Tensor], sets: Sequence[Mapping[str, Tensor]]) -> None:
+    """Set averages to the mean of several sets of weights, in place.
+
+    Args:
+        averages: what is overwritten, by name.
+        sets: at least one, with the same names, shapes, devices and number formats.
+    """
+    targets = [_local(tensor) for tensor in averages.values()]
+    rows = [[_local(each[name]) for name in averages] for each in sets]
+    torch._foreach_copy_(targets, rows[0])
+    torch._foreach_div_(targets, len(rows))
+    for row in rows[1:]:
+        # Shares are added, and not differences: masks may hold infinities.
+        torch._foreach_add_(targets, row, alpha=1 / len(rows))
 
 
 class WeightPairs:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from composer.errors import ConfigError, unknown_name
+from composer.errors import ArgumentTypeError, ConfigError, unknown_name
 
 __all__ = [
     "Activation",
@@ -34,7 +34,10 @@ def resolve_activation(act_fn: str | Activation | None) -> Activation | None:
 
     Raises:
         ValueError: no such function.
+        TypeError: neither a name nor a function.
     """
+    if act_fn is not None and not isinstance(act_fn, str) and not callable(act_fn):
+        raise ArgumentTypeError(f"act_fn must be a function or its name, got {act_fn!r}")
     if not isinstance(act_fn, str):
         return act_fn
     function = getattr(F, act_fn, None)

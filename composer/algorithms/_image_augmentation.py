@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from composer.algorithms._augment_tensors import OPERATIONS, TensorOperation
-from composer.algorithms._checks import check_choice, check_number, check_tensor
+from composer.algorithms._checks import check_choice, check_flags, check_number, check_tensor
 from composer.algorithms._mixing import Key
 from composer.algorithms.utils.augmentation_primitives import AugmentationFn, augmentation_sets
 from composer.core.algorithm import Algorithm
@@ -48,8 +48,11 @@ def check_severity(severity: float, augmentation_set: AugmentationSet) -> None:
     check_number("severity", severity, 0, 10)
     if isinstance(augmentation_set, str):
         check_choice("augmentation_set", augmentation_set, augmentation_sets)
-    elif not augmentation_set:
-        raise ConfigError("augmentation_set is empty; give the name of a set, or some functions")
+    elif not (isinstance(augmentation_set, Sequence) and augmentation_set):
+        raise ConfigError(
+            f"augmentation_set={augmentation_set!r} must be the name of a set, one of "
+            f"{list(augmentation_sets)}, or a list of functions"
+        )
 
 
 def functions_of(augmentation_set: AugmentationSet) -> Sequence[AugmentationFn]:
@@ -159,6 +162,7 @@ class ImageAugmentation(Algorithm):
         std: Sequence[float] | None,
     ) -> None:
         check_severity(severity, augmentation_set)
+        check_flags(batch=batch)
         if (mean is None) != (std is None):
             raise ConfigError(f"give both mean and std, or neither; got mean={mean!r}, std={std!r}")
         self.severity = severity

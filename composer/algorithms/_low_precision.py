@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_choice
+from composer.algorithms._checks import check_choice, warn_no_effect
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -56,11 +56,13 @@ def replace_norms(
         precision: the run's number format; ``None`` where it is not known yet.
         optimizers: optimizers of the model's parameters.
     """
+    name = f"LowPrecision{norm.__name__}"
     if precision is not None and Precision(precision) not in _LOW:
-        _warn(
-            f"{low.__name__} changes nothing with precision={Precision(precision).value!r}: it "
-            f"works with {[each.value for each in _LOW]}, whose autocast keeps {norm.__name__} in "
-            "float32"
+        warnings.warn(
+            f"{name} changes nothing with precision={Precision(precision).value!r}: it works with "
+            f"{[each.value for each in _LOW]}, whose autocast keeps {norm.__name__} in float32",
+            NoEffectWarning,
+            stacklevel=3,
         )
         return
 
@@ -71,14 +73,7 @@ def replace_norms(
 
     replaced = replace_module_classes(model, {norm: policy}, optimizers)
     if not replaced and not count_module_instances(model, low):
-        _warn(
-            f"{low.__name__} changed nothing in {type(model).__name__}: it looked for "
-            f"{norm.__name__}, and found none"
-        )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, NoEffectWarning, stacklevel=4)
+        warn_no_effect(name, model, norm.__name__)
 
 
 class LowPrecisionNorm(Algorithm):
@@ -96,7 +91,8 @@ class LowPrecisionNorm(Algorithm):
     writes: ClassVar[tuple[str, ...]] = ("model", "optimizers")
 
     def __init__(self, apply_at: str | Event = Event.INIT) -> None:
-        check_choice("apply_at", str(Event(apply_at).value), [event.value for event in _APPLY_AT])
+        name = apply_at.value if isinstance(apply_at, Event) else apply_at
+        check_choice("apply_at", name, [event.value for event in _APPLY_AT])
         self.apply_at = Event(apply_at)
         self.events = {self.apply_at: "convert"}
 

@@ -20,7 +20,7 @@ from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.precision import get_precision_context
 from composer.core.state import State
-from composer.errors import ArgumentTypeError, StateError
+from composer.errors import ArgumentTypeError, ConfigError, StateError
 from composer.loss.utils import ensure_targets_one_hot
 
 __all__ = ["Key", "SampleMixing", "draw_beta", "draw_pairing", "interpolate", "mix_targets"]
@@ -103,7 +103,11 @@ class SampleMixing(Algorithm):
             Event.AFTER_BACKWARD: "restore_inputs",
         }
         if interpolate_loss:
-            self.events |= {Event.AFTER_LOSS: "note_targets", Event.BEFORE_BACKWARD: "mix_losses"}
+            self.events |= {
+                Event.INIT: "check_place",
+                Event.AFTER_LOSS: "note_targets",
+                Event.BEFORE_BACKWARD: "mix_losses",
+            }
         else:
             self.events |= {Event.BEFORE_LOSS: "mix_targets", Event.AFTER_LOSS: "restore_targets"}
         # Of the current microbatch: the pairing, the partners' share, and what is put aside.
@@ -111,6 +115,22 @@ class SampleMixing(Algorithm):
         self._share = 0.0
         self._inputs: Any = None
         self._targets: Any = None
+
+    def check_place(self, state: State, logger: Logger) -> None:
+        """Refuse to interpolate losses where samples are mixed once more afterwards.
+
+        Raises:
+            ValueError: a later method mixes samples too. The losses interpolated are then those of
+                samples that the model never saw.
+        """
+        later = state.algorithms[state.algorithms.index(self) + 1 :]
+        others = [type(each).__name__ for each in later if isinstance(each, SampleMixing)]
+        if self.interpolate_loss and others:
+            raise ConfigError(
+                f"{type(self).__name__}(interpolate_loss=True) must be the last of the methods "
+                f"that mix samples, and {' and '.join(others)} comes after it. Give it last, or "
+                "let it mix targets with interpolate_loss=False"
+            )
 
     @abstractmethod
     def blend(self, inputs: Tensor, pairing: Tensor) -> tuple[Tensor, float]:

@@ -7,9 +7,25 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-__all__ = ["Target", "find_targets", "transformers_class"]
+from composer.errors import ArgumentTypeError
+
+__all__ = ["Target", "check_target", "find_targets", "in_words", "transformers_class"]
 
 Target = str | type[nn.Module]
+
+
+def check_target(name: str, target: object) -> None:
+    """Refuse what names no modules.
+
+    Raises:
+        TypeError: neither a text nor a class of modules.
+    """
+    is_class = isinstance(target, type) and issubclass(target, nn.Module)
+    if not (is_class or isinstance(target, str)):
+        raise ArgumentTypeError(
+            f"{name} must be the name of a class, a pattern of names inside the model such as "
+            f"'blocks.*', or a class of modules; got {target!r}"
+        )
 
 
 def find_targets(model: nn.Module, target: Target) -> dict[str, nn.Module]:
@@ -29,6 +45,12 @@ def find_targets(model: nn.Module, target: Target) -> dict[str, nn.Module]:
         for name, module in model.named_modules()
         if name and _fits(name, module, target)
     }
+
+
+def in_words(target: Target) -> str:
+    """Say which modules a target names, for messages."""
+    name = target if isinstance(target, str) else target.__name__
+    return f"modules of the class, or with a name like, {name!r}"
 
 
 def transformers_class(module: str, name: str) -> type[nn.Module] | None:

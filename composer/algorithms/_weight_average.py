@@ -17,14 +17,43 @@ from composer.algorithms._averaging import (
     select_tensors,
     trained_tensors,
 )
+from composer.algorithms._checks import check_number, read_time
 from composer.core.algorithm import Algorithm, Order
+from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.core.units import Time, TimeUnit
 from composer.core.weight_view import set_weight_view
-from composer.errors import CheckpointError, StateError
+from composer.errors import CheckpointError, ConfigError, StateError
 
-__all__ = ["WeightAverage", "has_passed"]
+__all__ = ["UPDATE_EVENTS", "WeightAverage", "has_passed", "read_interval", "read_start"]
+
+UPDATE_EVENTS = {TimeUnit.BATCH: Event.BATCH_END, TimeUnit.EPOCH: Event.EPOCH_END}
+"""Unit of the time between updates -> event on which they may be due."""
+
+
+def read_interval(name: str, given: str | Time[Any]) -> Time[int]:
+    """Return an argument as a whole number of batches or epochs, >= 1.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    time = read_time(name, given, UPDATE_EVENTS)
+    if time.value < 1:
+        raise ConfigError(f"{name}={given!r} must be at least '1{time.unit.value}'")
+    return time
+
+
+def read_start(name: str, given: str | Time[Any]) -> Time[Any]:
+    """Return an argument as a moment in batches, epochs or as a share of the run.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    time = read_time(name, given, (*UPDATE_EVENTS, TimeUnit.DURATION))
+    if time.unit is TimeUnit.DURATION:
+        check_number(name, time.value, 0, 1)
+    return time
 
 
 def has_passed(state: State, time: Time[Any]) -> bool:

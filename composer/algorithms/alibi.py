@@ -18,7 +18,6 @@ attention costs less. A checkpoint trained with it needs it on load.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from composer.algorithms._alibi_attention import Policy, known_policies
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_number, check_whole, warn_no_effect
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -35,7 +34,6 @@ from composer.errors import DataError
 from composer.utils.iter_helpers import ensure_tuple
 from composer.utils.module_surgery import replace_module_classes
 from composer.utils.optimizer_surgery import swap_parameters
-from composer.utils.warnings import NoEffectWarning
 
 __all__ = ["Alibi", "apply_alibi"]
 
@@ -59,7 +57,7 @@ def apply_alibi(
     Raises:
         ValueError: ``max_sequence_length`` is out of range, or attention takes no biases.
     """
-    check_number("max_sequence_length", max_sequence_length, 1)
+    check_whole("max_sequence_length", max_sequence_length, 1)
     policies = known_policies()
     before = dict(model.named_parameters())
     matched: list[nn.Module] = []
@@ -72,12 +70,8 @@ def apply_alibi(
     )
     if not matched and not any(_has_alibi(module) for module in model.modules()):
         names = sorted(cls.__name__ for cls in policies)
-        warnings.warn(
-            f"ALiBi changed nothing in {type(model).__name__}: it looked for {', '.join(names)}, "
-            "and found none; register a policy for its attention layers",
-            NoEffectWarning,
-            stacklevel=2,
-        )
+        advice = "register a policy for its attention layers"
+        warn_no_effect("Alibi", model, ", ".join(names), advice)
     kept = set(model.parameters())
     gone = {name: parameter for name, parameter in before.items() if parameter not in kept}
     swap_parameters(gone, {}, ensure_tuple(optimizers))
@@ -120,7 +114,7 @@ class Alibi(Algorithm):
     def __init__(
         self, max_sequence_length: int, train_sequence_length_scaling: float = 0.25
     ) -> None:
-        check_number("max_sequence_length", max_sequence_length, 1)
+        check_whole("max_sequence_length", max_sequence_length, 1)
         check_number(
             "train_sequence_length_scaling", train_sequence_length_scaling, high=1, above=0
         )

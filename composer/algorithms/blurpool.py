@@ -28,7 +28,7 @@ from composer.algorithms._blurpool_layers import (
     blur_2d,
     blurmax_pool2d,
 )
-from composer.algorithms._checks import check_number, warn_no_effect
+from composer.algorithms._checks import check_flags, check_whole, warn_no_effect
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -117,12 +117,13 @@ def _blur_maxpool(module: nn.Module, index: int) -> nn.Module | None:
 
 
 def _check(replace_convs: bool, replace_maxpools: bool, min_channels: int) -> None:
+    check_flags(replace_convs=replace_convs, replace_maxpools=replace_maxpools)
     if not (replace_convs or replace_maxpools):
         raise ConfigError(
             "replace_convs and replace_maxpools are both False, so there is nothing to do; set one "
             "of them, or leave BlurPool out"
         )
-    check_number("min_channels", min_channels, 0)
+    check_whole("min_channels", min_channels, 0)
 
 
 class BlurPool(Algorithm):
@@ -151,6 +152,7 @@ class BlurPool(Algorithm):
         min_channels: int = 16,
     ) -> None:
         _check(replace_convs, replace_maxpools, min_channels)
+        check_flags(blur_first=blur_first)
         self.replace_convs = replace_convs
         self.replace_maxpools = replace_maxpools
         self.blur_first = blur_first

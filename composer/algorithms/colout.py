@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from composer.algorithms._checks import check_number, check_tensor
+from composer.algorithms._checks import check_flags, check_number, check_tensor
 from composer.algorithms._image_augmentation import add_transform
 from composer.algorithms._mixing import Key
 from composer.algorithms.utils.augmentation_common import image_as_type
@@ -181,6 +181,7 @@ class ColOut(Algorithm):
         target_key: Key = 1,
     ) -> None:
         _check(p_row, p_col, resize_target)
+        check_flags(batch=batch)
         if resize_target is True and not batch:
             raise ConfigError(
                 "resize_target=True needs batch=True: a transform of images sees no targets"

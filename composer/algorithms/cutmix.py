@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from composer.algorithms._boxes import place_interval
-from composer.algorithms._checks import check_number, check_tensor
+from composer.algorithms._checks import check_flags, check_number, check_tensor
 from composer.algorithms._mixing import Key, SampleMixing, draw_beta, draw_pairing
 from composer.core.logger import Logger
 from composer.core.state import State
@@ -151,6 +151,7 @@ class CutMix(SampleMixing):
         target_key: Key = 1,
     ) -> None:
         check_number("alpha", alpha, 0)
+        check_flags(interpolate_loss=interpolate_loss, uniform_sampling=uniform_sampling)
         super().__init__(interpolate_loss, input_key, target_key)
         self.alpha = alpha
         self.uniform_sampling = uniform_sampling

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from composer.algorithms._boxes import place_interval
-from composer.algorithms._checks import check_number, check_tensor, check_whole
+from composer.algorithms._checks import check_flags, check_number, check_tensor, check_whole
 from composer.algorithms._mixing import Key
 from composer.algorithms.utils.augmentation_common import image_as_type
 from composer.core.algorithm import Algorithm
@@ -105,6 +105,7 @@ class CutOut(Algorithm):
     ) -> None:
         check_whole("num_holes", num_holes, 0)
         check_number("length", length, 0, 1)
+        check_flags(uniform_sampling=uniform_sampling)
         self.num_holes = num_holes
         self.length = length
         self.uniform_sampling = uniform_sampling

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_number, warn_no_effect
+from composer.algorithms._checks import check_flags, check_number, check_whole, warn_no_effect
 from composer.algorithms._factorize_core import (
     LowRankSolution,
     factorize_conv2d,
@@ -148,14 +148,16 @@ def _check(
     channels: tuple[int, float],
     features: tuple[int, float],
 ) -> None:
+    check_flags(factorize_convs=factorize_convs, factorize_linears=factorize_linears)
     if not (factorize_convs or factorize_linears):
         raise ConfigError(
             "factorize_convs and factorize_linears are both False, so there is nothing to do; set "
             "one of them, or leave Factorize out"
         )
-    check_number("min_channels", channels[0], 0)
-    check_number("min_features", features[0], 0)
-    for size in (channels[1], features[1]):
+    check_whole("min_channels", channels[0], 0)
+    check_whole("min_features", features[0], 0)
+    for name, size in (("latent_channels", channels[1]), ("latent_features", features[1])):
+        check_number(name, size, above=0)
         latent_size(size, 1, 1)
 
 

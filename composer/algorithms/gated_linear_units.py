@@ -16,7 +16,6 @@ A checkpoint trained with it needs it on load.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from composer.algorithms._checks import check_flags, warn_no_effect
 from composer.algorithms._gated_layers import (
     Activation,
     BERTGatedFFOutput,
@@ -32,7 +32,13 @@ from composer.algorithms._gated_layers import (
     name_of_activation,
     resolve_activation,
 )
-from composer.algorithms._targets import Target, find_targets, transformers_class
+from composer.algorithms._targets import (
+    Target,
+    check_target,
+    find_targets,
+    in_words,
+    transformers_class,
+)
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -40,7 +46,6 @@ from composer.core.state import State
 from composer.errors import ConfigError
 from composer.utils.iter_helpers import ensure_tuple
 from composer.utils.optimizer_surgery import swap_parameters
-from composer.utils.warnings import NoEffectWarning
 
 __all__ = [
     "BERTGatedFFOutput",
@@ -109,17 +114,11 @@ def apply_gated_linear_units(
     for old, new in replaced:
         swap_parameters(_named(old), _named(new), ensure_tuple(optimizers), in_use)
     if not replaced and not any(_is_gated(module) for module in model.modules()):
-        wanted = (
-            "the layers of BERT, RoBERTa, GPT-2 and torch.nn.Transformer; point at others with "
-            "feed_forward=..."
-            if feed_forward is None
-            else f"modules of the class, or with a name like, {feed_forward!r}"
-        )
-        warnings.warn(
-            f"gated linear units changed nothing in {type(model).__name__}: looked for {wanted}",
-            NoEffectWarning,
-            stacklevel=2,
-        )
+        if feed_forward is not None:
+            warn_no_effect("GatedLinearUnits", model, in_words(feed_forward))
+        else:
+            known = "the layers of BERT, RoBERTa, GPT-2 and torch.nn.Transformer"
+            warn_no_effect("GatedLinearUnits", model, known, "point at others with feed_forward=")
 
 
 def _named(module: nn.Module) -> dict[str, Parameter]:
@@ -243,6 +242,9 @@ class GatedLinearUnits(Algorithm):
         feed_forward: str | None = None,
     ) -> None:
         resolve_activation(act_fn)
+        check_flags(gated_layer_bias=gated_layer_bias, non_gated_layer_bias=non_gated_layer_bias)
+        if feed_forward is not None:
+            check_target("feed_forward", feed_forward)
         self.act_fn = act_fn
         self.gated_layer_bias = gated_layer_bias
         self.non_gated_layer_bias = non_gated_layer_bias

@@ -19,6 +19,7 @@ small batches; ``'value'`` 1.0 as a safety net. Nothing here waits for the devic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -116,7 +117,7 @@ def _unit_norms(tensor: Tensor) -> Tensor:
 
 def _check(clipping_type: str, clipping_threshold: float) -> None:
     check_choice("clipping_type", clipping_type, _TYPES)
-    check_number("clipping_threshold", clipping_threshold, above=0)
+    check_number("clipping_threshold", clipping_threshold, high=math.inf, above=0)
 
 
 class GradientClipping(Algorithm):

@@ -18,13 +18,12 @@ checkpoint trained with it needs it on load.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_number, check_whole, warn_no_effect
 from composer.algorithms._eager import run_eagerly
 from composer.algorithms._run_length import total_batches
 from composer.core.algorithm import Algorithm
@@ -32,7 +31,6 @@ from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.utils.module_surgery import replace_module_classes
-from composer.utils.warnings import NoEffectWarning
 
 __all__ = ["GyroDropout", "GyroDropoutLayer", "apply_gyro_dropout", "from_Dropout"]
 
@@ -70,12 +68,7 @@ def apply_gyro_dropout(
     replace_module_classes(model, {nn.Dropout: policy})
     layers = _layers(model)
     if not layers:
-        warnings.warn(
-            f"gyro dropout changed nothing in {type(model).__name__}: it looked for Dropout, and "
-            "found none",
-            NoEffectWarning,
-            stacklevel=2,
-        )
+        warn_no_effect("GyroDropout", model, "Dropout")
     for number, layer in enumerate(layers):
         layer.seed = torch.initial_seed() + number * _STRIDE
 
@@ -215,8 +208,8 @@ def _layers(model: nn.Module) -> list[GyroDropoutLayer]:
 def _check(p: float, sigma: int, tau: int) -> None:
     check_number("p", p, 0)
     check_number("1 - p", 1 - p, above=0)
-    check_number("sigma", sigma, 1)
-    check_number("tau", tau, 1, sigma)
+    check_whole("sigma", sigma, 1)
+    check_whole("tau", tau, 1, sigma)
 
 
 class GyroDropout(Algorithm):

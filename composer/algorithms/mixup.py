@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_flags, check_number
 from composer.algorithms._mixing import Key, SampleMixing, draw_beta, draw_pairing
 
 __all__ = ["MixUp", "mixup_batch"]
@@ -100,6 +100,7 @@ class MixUp(SampleMixing):
         target_key: Key = 1,
     ) -> None:
         check_number("alpha", alpha, 0)
+        check_flags(interpolate_loss=interpolate_loss)
         super().__init__(interpolate_loss, input_key, target_key)
         self.alpha = alpha
 

@@ -12,7 +12,8 @@ scale), and data loaders that are the bottleneck already. Each new size makes a 
 compile again; a large ``size_increment`` keeps the sizes few.
 
 Suggested values: ``initial_scale=0.5, delay_fraction=0.5, finetune_fraction=0.2``.
-``mode='resize'`` for large images, ``'crop'`` where details of the original resolution matter.
+``mode='resize'`` for large images, ``'area'`` for small ones, whose pixels are too few to skip any,
+``'crop'`` where details of the original resolution matter.
 ``size_increment`` a multiple of the model's total stride.
 """
 
@@ -26,7 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from composer.algorithms._checks import check_choice, check_number, check_tensor
+from composer.algorithms._checks import (
+    check_choice,
+    check_flags,
+    check_number,
+    check_tensor,
+    check_whole,
+)
 from composer.algorithms._mixing import Key
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
@@ -36,7 +43,7 @@ from composer.errors import ConfigError, DataError
 
 __all__ = ["ProgressiveResizing", "resize_batch"]
 
-_MODES = ("resize", "crop")
+_MODES = ("resize", "area", "crop")
 
 
 def resize_batch(
@@ -52,8 +59,9 @@ def resize_batch(
         input: images, shape (N, C, H, W); a channels-last batch stays channels last.
         target: their targets; used with ``resize_targets`` only, then shape (N, ..., H, W).
         scale_factor: new side length over old one, in (0, 1].
-        mode: ``'resize'`` takes the nearest pixels, ``'crop'`` cuts one random window, the same for
-            all images of the batch and placed with torch's CPU generator.
+        mode: ``'resize'`` takes the nearest pixels, ``'area'`` the mean of those that a new pixel
+            covers, ``'crop'`` cuts one random window, the same for all images of the batch and
+            placed with torch's CPU generator. Targets are resized by the nearest pixels only.
         resize_targets: whether targets are resized, or cropped, in the same way.
 
     Returns:
@@ -89,8 +97,9 @@ def _resize(
 ) -> tuple[Tensor, Tensor]:
     if tuple(input.shape[-2:]) == size:
         return input, target
-    if mode == "resize":
-        return _nearest(input, size), _nearest(target, size) if resize_targets else target
+    if mode != "crop":
+        resized = _nearest(input, size) if mode == "resize" else _mean_pixels(input, size)
+        return resized, _nearest(target, size) if resize_targets else target
     top, left = _draw_corner(input, size)
     window = (..., slice(top, top + size[0]), slice(left, left + size[1]))
     return _compact(input, window), _compact(target, window) if resize_targets else target
@@ -104,6 +113,11 @@ def _nearest(images: Tensor, size: tuple[int, int]) -> Tensor:
         maps = maps.float()
     resized = F.interpolate(maps, size=size, mode="nearest").to(images.dtype)
     return resized if images.ndim == 4 else resized.squeeze(1)
+
+
+def _mean_pixels(images: Tensor, size: tuple[int, int]) -> Tensor:
+    means = F.interpolate(images.float(), size=size, mode="area")
+    return (means if images.is_floating_point() else means.round_()).to(images.dtype)
 
 
 def _draw_corner(input: Tensor, size: tuple[int, int]) -> tuple[int, int]:
@@ -127,7 +141,7 @@ class ProgressiveResizing(Algorithm):
     (pixels) and ``/scale_factor`` with each batch.
 
     Args:
-        mode: ``'resize'`` or ``'crop'``.
+        mode: ``'resize'``, ``'area'`` or ``'crop'``.
         initial_scale: scale of the side length at the start, in (0, 1].
         finetune_fraction: share of training at full size at the end, in [0, 1].
         delay_fraction: share of training at the initial scale at the start, in [0, 1]; both shares
@@ -159,7 +173,8 @@ class ProgressiveResizing(Algorithm):
         check_number("initial_scale", initial_scale, high=1, above=0)
         check_number("finetune_fraction", finetune_fraction, 0, 1)
         check_number("delay_fraction", delay_fraction, 0, 1)
-        check_number("size_increment", size_increment, 1)
+        check_whole("size_increment", size_increment, 1)
+        check_flags(resize_targets=resize_targets)
         if delay_fraction + finetune_fraction > 1:
             raise ConfigError(
                 f"delay_fraction={delay_fraction!r} and finetune_fraction={finetune_fraction!r} "

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_number, check_whole
 from composer.algorithms._foreach import prefers_foreach
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
@@ -200,7 +200,7 @@ def _by_device(left: list[Tensor], right: list[Tensor]) -> list[tuple[list[Tenso
 def _check(rho: float, epsilon: float, interval: int) -> None:
     check_number("rho", rho, 0)
     check_number("epsilon", epsilon, 0)
-    check_number("interval", interval, 1)
+    check_whole("interval", interval, 1)
 
 
 class SAM(Algorithm):

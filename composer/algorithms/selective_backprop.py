@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from composer.algorithms._checks import check_number, check_tensor
+from composer.algorithms._checks import check_number, check_tensor, check_whole
 from composer.algorithms._mixing import Key
 from composer.algorithms._sample_losses import check_sample_losses
 from composer.core.algorithm import Algorithm, Order
@@ -174,7 +174,7 @@ class SelectiveBackprop(Algorithm):
         if start >= end:
             raise ConfigError(f"start={start!r} must be less than end={end!r}")
         _check_sampling(keep, scale_factor)
-        check_number("interrupt", interrupt, 0)
+        check_whole("interrupt", interrupt, 0)
         self.start = start
         self.end = end
         self.keep = keep

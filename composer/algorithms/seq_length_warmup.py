@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from composer.algorithms._checks import check_number
+from composer.algorithms._checks import check_flags, check_number, check_whole
 from composer.algorithms._run_length import total_batches
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
@@ -68,7 +68,7 @@ def set_batch_sequence_length(
         tensor([[0, 1, 2, 3],
                 [4, 5, 6, 7]])
     """
-    check_number("curr_seq_len", curr_seq_len, 1)
+    check_whole("curr_seq_len", curr_seq_len, 1)
     shape = _shape(batch)
     if curr_seq_len >= shape[1]:
         return dict(batch)
@@ -182,9 +182,10 @@ class SeqLengthWarmup(Algorithm):
         preserve_end_of_sequence: bool = False,
     ) -> None:
         check_number("duration", duration, 0, 1)
-        check_number("min_seq_length", min_seq_length, 1)
-        check_number("max_seq_length", max_seq_length, 1)
-        check_number("step_size", step_size, 1)
+        check_whole("min_seq_length", min_seq_length, 1)
+        check_whole("max_seq_length", max_seq_length, 1)
+        check_whole("step_size", step_size, 1)
+        check_flags(truncate=truncate, preserve_end_of_sequence=preserve_end_of_sequence)
         if max_seq_length < min_seq_length:
             raise ConfigError(
                 f"max_seq_length={max_seq_length!r} is less than min_seq_length={min_seq_length!r}"

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_number, warn_no_effect
+from composer.algorithms._checks import check_number, check_whole, warn_no_effect
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -148,7 +148,7 @@ def apply_squeeze_excite(
 
 def _check(latent_channels: float, min_channels: int) -> None:
     _check_latent(latent_channels)
-    check_number("min_channels", min_channels, 0)
+    check_whole("min_channels", min_channels, 0)
 
 
 def _check_latent(latent_channels: float) -> None:

@@ -17,21 +17,20 @@ parameter take part in each batch. A checkpoint trained with it needs it on load
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_choice, check_number
+from composer.algorithms._checks import check_choice, check_number, read_time, warn_no_effect
 from composer.algorithms._stochastic_depth_layers import (
     BlockStochasticModule,
     StochasticLayer,
     make_stochastic,
     rate_of_layer,
 )
-from composer.algorithms._targets import Target, find_targets
+from composer.algorithms._targets import Target, check_target, find_targets, in_words
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -39,7 +38,6 @@ from composer.core.state import State
 from composer.core.units import Time, TimeUnit
 from composer.errors import ConfigError
 from composer.utils.module_surgery import replace_module_classes
-from composer.utils.warnings import NoEffectWarning
 
 __all__ = ["BlockStochasticModule", "StochasticDepth", "apply_stochastic_depth"]
 
@@ -96,12 +94,7 @@ def apply_stochastic_depth(
 
     replace_module_classes(model, {type(block): policy for block in blocks}, optimizers)
     if not blocks and not _layers(model):
-        warnings.warn(
-            f"stochastic depth changed nothing in {type(model).__name__}: it looked for modules of "
-            f"the class, or with a name like, {target_layer_name!r}, and found none",
-            NoEffectWarning,
-            stacklevel=2,
-        )
+        warn_no_effect("StochasticDepth", model, in_words(target_layer_name))
     return model
 
 
@@ -152,6 +145,7 @@ class StochasticDepth(Algorithm):
         drop_distribution: str = "linear",
         drop_warmup: float | Time[Any] | str = 0.0,
     ) -> None:
+        check_target("target_layer_name", target_layer_name)
         _check(stochastic_method, drop_rate, drop_distribution)
         self.target_layer_name = target_layer_name
         self.stochastic_method = stochastic_method
@@ -246,9 +240,6 @@ class StochasticDepth(Algorithm):
 
 def _share_of_training(given: float | Time[Any] | str) -> float:
     if isinstance(given, str | Time):
-        time = Time.from_input(given)
-        if time.unit is not TimeUnit.DURATION:
-            raise ConfigError(f"drop_warmup={given!r} must be a share of training such as '0.1dur'")
-        given = float(time.value)
+        given = float(read_time("drop_warmup", given, (TimeUnit.DURATION,)).value)
     check_number("drop_warmup", given, 0, 1)
     return float(given)

@@ -25,8 +25,19 @@ from typing import Any
 
 from torch import Tensor
 
-from composer.algorithms._checks import check_choice, check_number
-from composer.algorithms._weight_average import WeightAverage, has_passed
+from composer.algorithms._checks import (
+    check_choice,
+    check_flags,
+    check_number,
+    check_whole,
+    read_time,
+)
+from composer.algorithms._weight_average import (
+    UPDATE_EVENTS,
+    WeightAverage,
+    has_passed,
+    read_interval,
+)
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
@@ -36,7 +47,6 @@ from composer.utils.warnings import NoEffectWarning
 
 __all__ = ["SWA"]
 
-_UPDATE_EVENTS = {TimeUnit.BATCH: Event.BATCH_END, TimeUnit.EPOCH: Event.EPOCH_END}
 _STRATEGIES = ("linear", "cos")
 
 
@@ -76,14 +86,10 @@ class SWA(WeightAverage):
         self.swa_end = _moment("swa_end", swa_end)
         if self.swa_start.unit is self.swa_end.unit and self.swa_start >= self.swa_end:
             raise ConfigError(f"swa_start={swa_start!r} must be before swa_end={swa_end!r}")
-        self.update_interval = Time.from_input(update_interval)
-        if self.update_interval.unit not in _UPDATE_EVENTS or self.update_interval.value < 1:
-            raise ConfigError(
-                f"update_interval={update_interval!r} must be a whole number of batches or epochs, "
-                "such as '10ba' or '1ep'"
-            )
+        self.update_interval = read_interval("update_interval", update_interval)
+        check_flags(schedule_swa_lr=schedule_swa_lr)
         check_choice("anneal_strategy", anneal_strategy, _STRATEGIES)
-        check_number("anneal_steps", anneal_steps, 0)
+        check_whole("anneal_steps", anneal_steps, 0)
         if swa_lr is not None:
             check_number("swa_lr", swa_lr, 0)
         self.schedule_swa_lr = schedule_swa_lr
@@ -99,7 +105,7 @@ class SWA(WeightAverage):
                 if schedule_swa_lr
                 else {}
             ),
-            _UPDATE_EVENTS[self.update_interval.unit]: "update",
+            UPDATE_EVENTS[self.update_interval.unit]: "update",
         }
         super().__init__()
 
@@ -225,9 +231,7 @@ class SWA(WeightAverage):
 
 
 def _moment(name: str, given: str | Time[Any]) -> Time[Any]:
-    time = Time.from_input(given)
-    if time.unit not in (TimeUnit.DURATION, TimeUnit.EPOCH):
-        raise ConfigError(f"{name}={given!r} must be in 'dur' or 'ep', such as '0.7dur'")
+    time = read_time(name, given, (TimeUnit.DURATION, TimeUnit.EPOCH))
     if time.unit is TimeUnit.DURATION:
         check_number(name, time.value, 0, 1)
     return time

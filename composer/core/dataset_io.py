@@ -48,6 +48,8 @@ def dataset_state_to_dict(state: State) -> dict[str, Any]:
     """
     num_samples = int(state.timestamp.sample_in_epoch)
     saved: dict[str, Any] = {"train": _read(state.train_dataloader, num_samples), "eval": {}}
+    if state.timestamp.epoch > 0 and state.timestamp.batch_in_epoch == 0:
+        saved["train"] = _at_next_epoch(saved["train"], state)
     for evaluator in state.evaluators:
         position = _read(evaluator.dataloader, 0)
         if position is not None:
@@ -97,6 +99,18 @@ def apply_dataset_state(state: State) -> None:
             resumed["eval"][evaluator.label] = True
 
 
+def _at_next_epoch(position: Any, state: State) -> Any:
+    """Return a position between two epochs as the beginning of the later one.
+
+    mosaicml-streaming names the epoch that was begun last; gone on with, it would begin that again.
+    What was loaded and not opened yet names the epoch to come already.
+    """
+    if not isinstance(position, Mapping) or state.dataset_resumption.get("train", False):
+        return position
+    known = cast("Mapping[str, Any]", position)
+    return {**known, "epoch": known["epoch"] + 1} if "sample_in_epoch" in known else position
+
+
 def _mark(state: State) -> dict[str, Any]:
     """Return the mark of where the epoch stands; nothing if nobody knows, or it was kept before."""
     cursor, num_done = cursor_of(_loader(state.train_dataloader)), state.timestamp.batch_in_epoch
@@ -143,6 +157,9 @@ def reload_dataset_state(state: State) -> bool:
         loader.load_state_dict(saved["loader"])
         return True
     if saved["train"] is not None:
+        if hasattr(dataset, "next_epoch"):
+            # mosaicml-streaming takes a position for outdated if its epoch was begun already.
+            dataset.next_epoch = saved["train"]["epoch"]
         dataset.load_state_dict(saved["train"])
         return True
     return False

@@ -1,3 +1,6 @@
+from composer.algorithms.activation_checkpointing import (
+    apply_activation_checkpointing as apply_activation_checkpointing,
+)
 from composer.algorithms.alibi import apply_alibi as apply_alibi
 from composer.algorithms.augmix import augmix_image as augmix_image
 from composer.algorithms.blurpool import apply_blurpool as apply_blurpool
@@ -7,6 +10,9 @@ from composer.algorithms.cutmix import cutmix_batch as cutmix_batch
 from composer.algorithms.cutout import cutout_batch as cutout_batch
 from composer.algorithms.ema import compute_ema as compute_ema
 from composer.algorithms.factorize import apply_factorization as apply_factorization
+from composer.algorithms.fused_linear_cross_entropy import (
+    apply_fused_linear_cross_entropy as apply_fused_linear_cross_entropy,
+)
 from composer.algorithms.gated_linear_units import (
     apply_gated_linear_units as apply_gated_linear_units,
 )

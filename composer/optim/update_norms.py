@@ -73,9 +73,7 @@ def _update(
     return adam.add_(weight * decay)
 
 
-def mean_square(
-    grads: list[Tensor], variances: list[Tensor], beta2: float, step: Tensor
-) -> Tensor:
+def mean_square(grads: list[Tensor], variances: list[Tensor], beta2: float, step: Tensor) -> Tensor:
     """Return the mean of Adam's second moments as they will be after a step, bias corrected.
 
     Args:

@@ -120,6 +120,9 @@ class DataloaderPosition:
             kept = get_own_rng_state()
             batches = iter(loader)
             check_stateful_position(state)
+            if self.epoch_length(state) == num_done:
+                # Nobody will ask for more, and data that counts epochs begins the next only then.
+                next(batches, None)
             self._restore_random_states(kept)
             return batches
         return self._reopen(state, loader, was_loaded)

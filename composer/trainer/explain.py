@@ -69,6 +69,14 @@ class Composition:
             if (conflict := _conflict(left, right)) is not None
         ]
 
+    def hyperparameters(self) -> dict[str, list[str]]:
+        """Return it as loggers take it: event -> its methods in order, each with what it writes."""
+        found: dict[str, list[str]] = {}
+        for action in self.actions:
+            name, writes = _row(action)[2:]
+            found.setdefault(f"composition/{action.event.value}", []).append(f"{name}: {writes}")
+        return found
+
     def __str__(self) -> str:
         if not self._state.algorithms:
             return "no methods: a plain training loop"

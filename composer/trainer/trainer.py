@@ -351,9 +351,7 @@ class Trainer:
 
         # 6. The checkpoint.
         self._position = DataloaderPosition(spin_dataloaders)
-        self.engine.run_event(Event.BEFORE_LOAD)
         self._load(load_options)
-        self.engine.run_event(Event.AFTER_LOAD)
         reproducibility.seed_all(self.state.seed)
 
         # 7. Ranks and compilation see the final model.
@@ -752,9 +750,14 @@ class Trainer:
         return options
 
     def _load(self, options: LoadOptions) -> None:
+        self.engine.run_event(Event.BEFORE_LOAD)
         if options.path is not None:
             self._read_checkpoint(options, options.path)
         self._ledger = FitLedger(self.state, is_resumed=options.is_own)
+        self.engine.run_event(Event.AFTER_LOAD)
+        # Only now, because a checkpoint may have brought methods of its own.
+        if self.state.algorithms and self.logger.destinations:
+            self.logger.log_hyperparameters(self.explain().hyperparameters())
 
     def _read_checkpoint(self, options: LoadOptions, path: str) -> None:
         rng_states = load_checkpoint(

@@ -28,6 +28,7 @@ def test_rows_and_columns_are_left_out_in_order() -> None:
 
 @pytest.mark.parametrize(("share", "left"), [(0.0, 10), (0.15, 8), (0.5, 5), (1.0, 1)])
 def test_the_kept_number_is_rounded_down_but_never_zero(share: float, left: int) -> None:
+    # int((1 - p) * size) rows stay.
     assert colout_batch(numbered(), p_row=share, p_col=0).shape[-2] == left
 
 

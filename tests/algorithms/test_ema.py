@@ -51,6 +51,8 @@ def held(run: HandRun) -> float:
 
 
 def test_the_average_moves_by_its_share() -> None:
+    # Polyak and Juditsky 1992, as in Tarvainen and Valpola 2017, section 2:
+    # average_t = s * average_(t-1) + (1 - s) * weights_t.
     # 0.75 * 0 + 0.25 * 8 = 2, then 0.75 * 2 + 0.25 * 8 = 3.5.
     average = line(0.0)
     for expected in (2.0, 3.5):
@@ -174,6 +176,31 @@ def test_batches_between_updates_do_not_count() -> None:
     run = run_of(EMA(half_life="2ba", update_interval="2ba"))
     train_to(run, 100.0, 8.0, 100.0)
     assert shown(run) == 4.0
+
+
+def test_warming_up_it_forgets_the_first_weights_soon() -> None:
+    run = run_of(EMA(half_life="1000ba", warmup=True), line(10.0))
+    average = 10.0
+    for number, value in enumerate((20.0, 40.0, 0.0), start=1):
+        train_to(run, value)
+        share = number / (number + 9)
+        average = share * average + (1 - share) * value
+        assert shown(run) == pytest.approx(average)
+
+
+def test_a_warm_average_keeps_what_its_half_life_says() -> None:
+    run = run_of(EMA(half_life=None, smoothing=0.2, warmup=True), line(10.0))
+    train_to(run, 10.0, 10.0, 10.0, 20.0)  # 4 / 13 > 0.2
+    assert shown(run) == pytest.approx(0.2 * 10 + 0.8 * 20)
+
+
+def test_a_resumed_average_goes_on_warming_up_where_it_was() -> None:
+    run = run_of(EMA(half_life="1000ba", warmup=True), line(10.0))
+    train_to(run, 20.0, 40.0)
+    again = resume(EMA(half_life="1000ba", warmup=True), save(run), line(0.0), 2)
+    for each in (run, again):
+        train_to(each, 30.0)
+    assert shown(again) == shown(run)
 
 
 def test_evaluation_sees_the_average_and_training_its_own_weights() -> None:

@@ -29,6 +29,7 @@ def low_rank(rows: int, columns: int, rank: int) -> torch.Tensor:
 def test_a_rank_pays_where_two_layers_multiply_less(
     in_features: int, out_features: int, largest: int
 ) -> None:
+    # Two thin layers multiply rank * (in + out) numbers, one layer in * out.
     assert FactorizedLinear.max_allowed_latent_channels(in_features, out_features) == largest
     whole = in_features * out_features
     assert largest * (in_features + out_features) < whole

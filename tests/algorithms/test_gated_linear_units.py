@@ -38,6 +38,7 @@ def model_of(*blocks: nn.Module) -> nn.Sequential:
 
 
 def test_a_gated_layer_multiplies_the_activated_gate_with_the_value() -> None:
+    # Shazeer 2020, equation (5): ReGLU(x, W, V) = max(0, xW) * xV, without biases.
     layer = GatedLinear(3, 5, F.relu, False, False, like=torch.empty(1))
     x = torch.randn(2, 3)
     expected = F.relu(x @ layer.gate.weight.T) * (x @ layer.value.weight.T)
@@ -45,6 +46,8 @@ def test_a_gated_layer_multiplies_the_activated_gate_with_the_value() -> None:
 
 
 def test_berts_layer_adds_the_residual_before_the_norm() -> None:
+    # Shazeer 2020, equation (6), FFN_GEGLU = (GELU(xW) * xV) W_2, inside of BERT's layer:
+    # LayerNorm(FFN(x) + residual).
     layer = BERTGatedFFOutput(4, 6, 0.0, F.gelu, 1e-12, gated_layer_bias=True)
     x, residual = torch.randn(2, 4), torch.randn(2, 4)
     gate = F.gelu(x @ layer.gated_layer.weight.T + layer.gated_layer.bias)

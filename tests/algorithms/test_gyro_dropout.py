@@ -27,6 +27,7 @@ def test_tau_masks_take_turns_over_the_samples() -> None:
 
 
 def test_what_is_kept_is_scaled_to_keep_the_mean() -> None:
+    # Srivastava et al. 2014: kept units are multiplied by 1 / (1 - p).
     rows = torch.tensor(masks_of(GyroDropoutLayer(10, 10, 0.75, 64, 64), 64, 400))
     assert set(rows.flatten().tolist()) == {0.0, 4.0}
     # 64 * 400 draws: standard error of the share kept 0.0027.
@@ -34,6 +35,7 @@ def test_what_is_kept_is_scaled_to_keep_the_mean() -> None:
 
 
 def test_masks_are_kept_for_their_turn_and_come_from_sigma_of_them() -> None:
+    # Lee et al. 2022, section 3: of sigma masks tau are picked, and kept for their turn.
     # int(20 batches / 4 masks) * 2 in use = 10 batches a turn.
     layer = GyroDropoutLayer(5, 4, 0.5, 4, 2)
     turns = [masks_of(layer, 2, 64) for _ in range(100)]

@@ -43,6 +43,8 @@ def frozen(model: nn.Module) -> list[str]:
     [(0.0, 0, 0.0), (0.5, 0, 0.0), (0.6, 0, 0.2), (0.75, 2, 0.5), (0.9, 3, 0.8), (1.0, 4, 1.0)],
 )
 def test_layers_are_frozen_from_the_first_on(elapsed: float, depth: int, share: float) -> None:
+    # From the bottom up, as in Raghu et al. 2017:
+    # depth = int(level * (elapsed - start) / (1 - start) * (layers - 1)).
     model = five_layers()
     optimizer = adam(model)
     got = freeze_layers(model, optimizer, elapsed)

@@ -22,6 +22,7 @@ def small_model() -> nn.Sequential:
 
 
 def test_it_rounds_inputs_and_parameters_to_the_autocasts_format() -> None:
+    # Wu and He 2018, section 3, of what was rounded to bfloat16.
     model = small_model()
     apply_low_precision_groupnorm(model)
     norm, x = model[1], torch.randn(2, 4, 3, 3)

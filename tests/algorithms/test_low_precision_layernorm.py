@@ -31,6 +31,7 @@ class WideNorm(nn.LayerNorm):
 
 
 def test_it_rounds_inputs_and_parameters_to_the_autocasts_format() -> None:
+    # Ba et al. 2016, section 3, of what was rounded to bfloat16.
     model = small_model()
     apply_low_precision_layernorm(model)
     norm, x = model[1], torch.randn(3, 4)

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from composer.algorithms.cutmix import CutMix
 from composer.algorithms.label_smoothing import LabelSmoothing, smooth_labels
 from composer.algorithms.mixup import MixUp, mixup_batch
+from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.errors import ConfigError, DataError
 from tests.algorithms._runs import HandRun, classifier, image_batch
@@ -226,3 +228,22 @@ class _ByName(torch.nn.Module):
 
     def loss(self, outputs: torch.Tensor, batch: dict) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(outputs, batch["y"])
+
+
+def test_losses_of_samples_mixed_before_are_those_of_their_mixed_targets() -> None:
+    # Cross-entropy is linear in its targets, so both ways are the same loss.
+    losses = []
+    for interpolate in (False, True):
+        torch.manual_seed(1)
+        run = run_of(CutMix(), MixUp(1.0, interpolate_loss=interpolate))
+        run.state.model.eval()
+        torch.manual_seed(0)
+        losses.append(run.loss(image_batch()))
+    torch.testing.assert_close(*losses)
+
+
+@pytest.mark.filterwarnings("ignore::composer.utils.warnings.NotIntendedUseWarning")
+@pytest.mark.parametrize("second", [CutMix(), MixUp(interpolate_loss=True)], ids=repr)
+def test_losses_of_samples_mixed_afterwards_are_refused(second: Algorithm) -> None:
+    with pytest.raises(ConfigError, match=r"must be the last.*interpolate_loss=False"):
+        run_of(MixUp(interpolate_loss=True), second)

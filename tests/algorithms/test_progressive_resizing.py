@@ -28,6 +28,17 @@ def test_resizing_equals_torch() -> None:
     assert torch.equal(resize_batch(x, LABELS, 0.72)[0], expected)
 
 
+def test_areas_give_the_mean_of_the_pixels_they_cover() -> None:
+    x = torch.tensor([[[[0.0, 2.0, 4.0, 6.0], [2.0, 4.0, 6.0, 8.0]]]]).expand(1, 3, 2, 4)
+    images, _ = resize_batch(x.contiguous(), LABELS, 0.5, mode="area")
+    assert images.tolist() == [[[[2.0, 6.0]]] * 3]
+    # Bytes are rounded: 0.5 -> 0, 1.5 -> 2, as round() does.
+    bytes_ = torch.tensor([[[[0, 1, 1, 2], [0, 1, 1, 2]]]], dtype=torch.uint8)
+    images, masks = resize_batch(bytes_, bytes_, 0.5, mode="area", resize_targets=True)
+    assert images.tolist() == [[[[0, 2]]]]
+    assert masks.tolist() == [[[[0, 1]]]]  # of targets the nearest
+
+
 def test_cropping_cuts_one_window_for_all_images() -> None:
     torch.manual_seed(0)
     x = numbered(6, 6)
@@ -54,7 +65,7 @@ def test_masks_are_treated_like_their_images(mode: str) -> None:
         assert torch.equal(masks.reshape(2, 4, 4), images[:, 0].to(mask.dtype))
 
 
-@pytest.mark.parametrize("mode", ["resize", "crop"])
+@pytest.mark.parametrize("mode", ["resize", "area", "crop"])
 def test_channels_last_images_stay_channels_last(mode: str) -> None:
     x = torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     images, _ = resize_batch(x, LABELS, 0.5, mode=mode)
@@ -109,6 +120,8 @@ def test_bad_arguments_are_refused_when_made(arguments: dict) -> None:
     [(0.0, 0.5), (0.3, 0.5), (0.5, 0.5), (0.65, 0.75), (0.8, 1.0), (1.0, 1.0)],
 )
 def test_the_scale_waits_then_grows_linearly(elapsed: float, scale: float) -> None:
+    # Linear between the end of the delay and the beginning of fine-tuning:
+    # scale = initial + (1 - initial) * (elapsed - delay) / (1 - delay - finetune).
     assert ProgressiveResizing().scale_at(elapsed) == pytest.approx(scale)
 
 

@@ -51,6 +51,7 @@ def test_it_is_due_between_start_and_end_and_not_on_every_nth_batch(
 
 
 def test_the_chance_of_a_sample_follows_the_rank_of_its_loss() -> None:
+    # Jiang et al. 2019, section 3.2: the chance is the percentile to the power 1 / keep - 1.
     # keep = 1/3: chances are percentiles squared, (1/6)^2, (3/6)^2, (5/6)^2, i.e. 1 : 9 : 25.
     torch.manual_seed(0)
     losses = torch.tensor([[7.0], [0.1], [0.5]])

@@ -136,6 +136,8 @@ def lengths(run: HandRun, num_batches: int = 10) -> list[int]:
     ],
 )
 def test_lengths_grow_in_steps(arguments: dict[str, Any], expected: list[int]) -> None:
+    # Li et al. 2021, section 4, in steps:
+    # min + step * (batch // (warmup batches // ((max - min) // step))).
     assert lengths(run_of(**arguments)) == expected
 
 

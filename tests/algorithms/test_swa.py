@@ -59,6 +59,7 @@ def rate(run: HandRun) -> float:
 
 
 def test_the_weights_between_start_and_end_are_averaged_alike() -> None:
+    # Izmailov et al. 2018, algorithm 1: w_swa = (w_swa * n + w) / (n + 1).
     run = run_of()
     train_to(run, 100.0, 100.0)
     # At batches 3, 4, 5: (1 + 2 + 6) / 3.

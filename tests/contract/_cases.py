@@ -47,6 +47,8 @@ FACTORIZE = {"min_channels": 16, "min_features": 16, "latent_features": 4}
 SHORT = {"duration": 0.5, "min_seq_length": 2, "max_seq_length": 8, "step_size": 2}
 
 CASES = [
+    Case("ActivationCheckpointing", {"modules": "blocks.*"}, LANGUAGE),
+    Case("ActivationCheckpointing", {"modules": "TransformerBlock", "save": "nothing"}, LANGUAGE),
     Case("AugMix", {"batch": True}),
     Case("Alibi", {"max_sequence_length": 8, "train_sequence_length_scaling": 0.5}, LANGUAGE),
     Case("Alibi", {"max_sequence_length": 16, "train_sequence_length_scaling": 1}, LANGUAGE),
@@ -63,8 +65,11 @@ CASES = [
     Case("EMA", {"half_life": "2ba"}, LANGUAGE),
     Case("EMA", {"half_life": None, "smoothing": 0.5, "ema_start": "0.25dur"}),
     Case("EMA", {"half_life": "1ep"}),
+    Case("EMA", {"half_life": "8ba", "warmup": True}),
     Case("Factorize", FACTORIZE),
     Case("Factorize", FACTORIZE, LANGUAGE),
+    Case("FusedLinearCrossEntropy", {}, LANGUAGE),
+    Case("FusedLinearCrossEntropy", {"head": "head", "z_loss": 1e-3}, LANGUAGE),
     Case("GatedLinearUnits", {"feed_forward": "blocks.*.feed_forward"}, LANGUAGE),
     Case(
         "GatedLinearUnits",
@@ -80,6 +85,8 @@ CASES = [
     Case("GyroDropout", {"sigma": 4, "tau": 2}, LANGUAGE),
     Case("InfoBatch", {"prune_ratio": 0.75}, BY_INDEX),
     Case("LabelSmoothing", {"smoothing": 0.2}),
+    Case("LAWA", {"num_latest": 2, "update_interval": "1ba"}),
+    Case("LAWA", {"num_latest": 3, "update_interval": "1ba", "lawa_start": "0.25dur"}, LANGUAGE),
     Case("LayerFreezing", {"freeze_start": 0.0}),
     Case("LayerFreezing", {"freeze_start": 0.25, "freeze_level": 0.75}, LANGUAGE),
     Case("LowPrecisionGroupNorm", keywords=BF16),
@@ -91,6 +98,7 @@ CASES = [
     Case("NoOpModel"),
     Case("NoOpModel", workload=LANGUAGE),
     Case("ProgressiveResizing", {"delay_fraction": 0.0}),
+    Case("ProgressiveResizing", {"mode": "area", "delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
     Case("RandAugment", {"batch": True}),
     Case("RandAugment", {"batch": True, "mean": [0.5] * 3, "std": [0.2] * 3, "depth": 1}),

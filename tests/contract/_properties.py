@@ -88,6 +88,7 @@ PROPERTIES = [
 
 LIMITS: dict[tuple[str, str], str] = {
     ("BatchSizeSchedule", "function"): "none: it cuts the batches of a run into steps",
+    ("LAWA", "function"): "none: it averages over a run",
     ("NoOpModel", "function"): "none: it replaces the model of a run",
     ("SAM", "function"): "none: it wraps the optimizer of a run",
     ("SWA", "function"): "none: it averages over a run",

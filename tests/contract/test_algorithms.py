@@ -21,6 +21,7 @@ from composer.core.event import Event
 from composer.core.logger_destination import LoggerDestination
 from composer.core.precision import get_precision_context
 from composer.core.weight_view import evaluation_weights
+from composer.errors import ComposerError
 from composer.registry import ALGORITHMS
 from tests.contract._cases import CASES, Case, first_cases
 from tests.contract._method_runs import (
@@ -69,6 +70,22 @@ def test_copies_and_pickles_are_equal(case: Case) -> None:
     for again in (copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
         assert repr(again) == repr(method)
         assert dict(again.events) == dict(method.events)
+
+
+ARGUMENTS = [
+    pytest.param(case, name, id=f"{case.name}-{name}")
+    for case in first_cases()
+    for name in inspect.signature(ALGORITHMS.get(case.name)).parameters
+    # A key may be anything that a batch understands.
+    if not name.endswith("_key")
+]
+
+
+@pytest.mark.parametrize(("case", "name"), ARGUMENTS)
+def test_an_argument_of_the_wrong_kind_is_refused_by_its_name(case: Case, name: str) -> None:
+    for wrong in (object(), float("nan")):
+        with pytest.raises(ComposerError, match=name):
+            ALGORITHMS.get(case.name)(**case.arguments | {name: wrong})
 
 
 @all_cases

@@ -50,24 +50,29 @@ class Numbers(Dataset[float]):
 
 
 class Stream(IterableDataset[int]):
-    """An iterable data set that knows where it is."""
+    """An iterable data set that counts as mosaicml-streaming's do: by the epoch begun last."""
 
     def __init__(self, length: int = 20) -> None:
         self.length = length
-        self.next = 0
+        self.next_epoch = 0
+        self._loaded = {"epoch": -1, "sample_in_epoch": 0}
 
     def __iter__(self) -> Iterator[int]:
-        while self.next < self.length:
-            self.next += 1
-            yield self.next - 1
-        self.next = 0
+        epoch, num_done = self._resume(self.next_epoch)
+        self.next_epoch = epoch + 1
+        yield from random.Random(epoch).sample(range(self.length), self.length)[num_done:]
 
     def state_dict(self, num_samples: int, from_beginning: bool) -> dict[str, Any]:
         assert from_beginning
-        return {"next": num_samples}
+        return {"epoch": self._resume(self.next_epoch - 1)[0], "sample_in_epoch": num_samples}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.next = state["next"]
+        self._loaded = state
+
+    def _resume(self, epoch: int) -> tuple[int, int]:
+        if self._loaded["epoch"] < epoch:
+            return epoch, 0
+        return self._loaded["epoch"], self._loaded["sample_in_epoch"]
 
 
 class Forgetful(IterableDataset[int]):
@@ -314,6 +319,18 @@ def test_torchdatas_loader_goes_on(num_workers: int) -> None:
         resumed.load(saved[stop])
         resumed.fit()
         assert resumed.seen == straight.seen[stop if stop > 0 else 5 :]
+
+
+def test_data_that_counts_epochs_goes_on_after_two_stops_between_the_same_epochs() -> None:
+    straight = Run(LOADERS["stream"]())
+    saved = straight.fit()
+    second = Run(LOADERS["stream"]())
+    second.load(saved[-1])
+    second.position.prepare(second.state)
+    third = Run(LOADERS["stream"]())
+    third.load(second.save())
+    third.fit()
+    assert [batch[:-2] for batch in third.seen] == [batch[:-2] for batch in straight.seen[5:]]
 
 
 @calls_what_is_deprecated

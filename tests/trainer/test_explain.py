@@ -8,6 +8,7 @@ from composer.algorithms.ema import EMA
 from composer.algorithms.label_smoothing import LabelSmoothing
 from composer.algorithms.mixup import MixUp
 from composer.core.event import Event
+from composer.loggers.in_memory_logger import InMemoryLogger
 from tests.core._doubles import Deciding, Method
 from tests.trainer._runs import make_trainer
 
@@ -39,6 +40,27 @@ def test_the_text_is_a_table() -> None:
         "before_loss  1      LabelSmoothing  batch",
         "after_loss   1      LabelSmoothing  batch",
     ]
+
+
+def test_loggers_are_told_who_acts_when() -> None:
+    logger = InMemoryLogger()
+    make_trainer(algorithms=[MixUp(), LabelSmoothing()], loggers=logger)
+    told = {k: v for k, v in logger.hyperparameters.items() if k.startswith("composition/")}
+    assert list(told) == [
+        f"composition/{name}"
+        for name in ("before_forward", "before_loss", "after_loss", "after_backward")
+    ]
+    assert [each.split(":")[0] for each in told["composition/before_loss"]] == [
+        "LabelSmoothing",
+        "MixUp",
+    ]
+    assert told["composition/before_loss"][0] == "LabelSmoothing: batch"
+
+
+def test_loggers_of_a_plain_run_are_told_nothing_of_methods() -> None:
+    logger = InMemoryLogger()
+    make_trainer(loggers=logger)
+    assert not [name for name in logger.hyperparameters if name.startswith("composition")]
 
 
 def test_it_shows_what_a_method_writes() -> None:

@@ -14,6 +14,8 @@ pytest.importorskip("wandb", reason="the real client logs what is looked at")
 CHROMIUM = os.environ.get("COMPOSER_CHROMIUM") or shutil.which("chromium")
 # What a bare container lacks: a sandbox of the kernel, a GPU, and anybody to call.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# A machine may be busy.
+playwright.expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,15 @@ def test_any_two_columns_make_a_scatter_chart(page: Page, recipes: Tracker) -> N
     expect(chart).to_have_attribute("aria-label", "lr against optimizer.lr of 4 runs or groups.")
 
 
+def test_a_charts_numbers_and_picture_are_saved(page: Page, recipes: Tracker) -> None:
+    page.goto(f"{recipes.url}/local/recipes/explore?px=config.optimizer.lr&py=summary.epoch")
+    for what, start in (("CSV", b"run,optimizer.lr,epoch\r\n"), ("PNG", b"\x89PNG")):
+        page.get_by_role("button", name="Options of epoch against optimizer.lr").click()
+        with page.expect_download() as saved:
+            page.get_by_role("button", name=f"Download {what}").click()
+        assert saved.value.path().read_bytes().startswith(start)
+
+
 def test_bars_of_groups_are_means(page: Page, recipes: Tracker) -> None:
     page.goto(f"{recipes.url}/local/recipes/explore?kind=bars&group=config.recipe&py=config.seed")
     label = page.locator(".bars canvas").get_attribute("aria-label") or ""
@@ -51,11 +60,19 @@ def test_a_run_of_this_library_shows_its_methods_and_where_time_goes(
     recipes.post("mine", "r", post)
     page.goto(f"{recipes.url}/local/mine/runs/r")
     box = page.locator(".box", has=page.get_by_role("heading", name="Composition"))
-    expect(box).to_contain_text("LabelSmoothing")
+    rows = box.locator("tbody tr")
+    expect(rows).to_have_text(
+        ["before_lossMixUpbatch", "LabelSmoothingbatch", "after_lossLabelSmoothingbatch"]
+    )
     expect(box.locator(".stall-bar")).to_have_attribute("aria-label", "data 25 %, forward 75 %")
 
 
-_CONFIG = {"composer_version": "1", "enabled_algorithms/LabelSmoothing": True}
+_CONFIG = {
+    "composer_version": "1",
+    "enabled_algorithms/LabelSmoothing": True,
+    "composition/after_loss": ["LabelSmoothing: batch"],
+    "composition/before_loss": ["MixUp: batch", "LabelSmoothing: batch"],
+}
 
 
 def test_a_resumed_run_is_marked_and_its_old_branch_is_kept(page: Page, recipes: Tracker) -> None:

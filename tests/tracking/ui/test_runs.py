@@ -115,6 +115,8 @@ def test_tags_are_added_to_many_runs(page: Page, recipes: Tracker) -> None:
     page.get_by_label("Add tags").fill("best, kept")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".table .tag")).to_have_count(4)
+    # Shown before the server has it.
+    expect(page.locator(".toast")).to_contain_text("Tagged 2 runs")
     found = recipes.ask("/api/runs?entity=local&project=tagged")[1]["runs"]
     assert all(run["tags"] == ["best", "kept"] for run in found)
 

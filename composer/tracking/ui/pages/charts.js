@@ -18,9 +18,10 @@ export function ChartsPage({ data, view, query }) {
   </div>`;
 }
 
-function chartView(query) {
+// Machines are measured by the clock, everything else by steps.
+function chartView(query, stream) {
   return {
-    x: query.get("x") || undefined, low: query.number("low"), high: query.number("high"),
+    x: query.get("x") || (stream ? "_runtime" : undefined), low: query.number("low"), high: query.number("high"),
     logX: query.has("logx"), logY: query.has("logy"), smoothing: query.number("smooth", 0),
   };
 }
@@ -32,7 +33,7 @@ function matcher(text) {
 }
 
 export function Sections({ where, data, series, metrics, query, highlighted, stream }) {
-  const base = useMemo(() => chartView(query), [query.entries.toString()]);
+  const base = useMemo(() => chartView(query, stream), [query.entries.toString(), stream]);
   const shown = metrics.filter(matcher(query.get("metrics")));
   const pins = query.all("pin").filter((metric) => metrics.includes(metric));
   const closed = new Set(query.all("closed"));

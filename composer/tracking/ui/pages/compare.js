@@ -23,7 +23,7 @@ export function ComparePage({ data, view, query }) {
   return html`<div class="content">
     <div class="toolbar"><${ColumnMenu} icon="plus" text="Runs" label="Runs to compare" all=${[...labels.keys()]} chosen=${runs.map((run) => `${run.display_name} (${run.name})`)} onChange=${(list) => setQuery({ select: list.map((label) => labels.get(label)) })} /></div>
     ${runs.length < 2 ? html`<p class="hint">Choose two runs or more to compare.</p>` : html`<div class="scroll"><table class="compare">
-      <thead><tr><th scope="col"></th>${runs.map((run) => html`<th scope="col" key=${run.name}><${Dot} colour=${colours.get(run.name) ?? "currentColor"} /><a href=${projectPath(data.where, "runs", run.name)}>${run.display_name}</a></th>`)}</tr></thead>
+      <thead><tr><th scope="col"><span class="unseen">Name</span></th>${runs.map((run) => html`<th scope="col" key=${run.name}><${Dot} colour=${colours.get(run.name) ?? "currentColor"} /><a href=${projectPath(data.where, "runs", run.name)}>${run.display_name}</a></th>`)}</tr></thead>
       ${parts.filter(([, list]) => list.length).map(([title, list]) => html`<tbody key=${title}><tr class="compare-part"><th colspan=${runs.length + 1} scope="rowgroup">${title}</th></tr>
         ${list.map((row) => html`<tr key=${row.column} class=${differs(row) ? "differs" : ""}><th scope="row">${titleOf(row.column)}</th>${row.values.map((value, i) => html`<td key=${i} title=${formatValue(value)}>${formatValue(value)}</td>`)}</tr>`)}</tbody>`)}
     </table></div>`}

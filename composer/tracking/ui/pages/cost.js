@@ -6,6 +6,7 @@ import { costRows, firstTarget, guessQuality, isHighBetter } from "../lib/cost.j
 import { formatDuration, formatNumber } from "../lib/format.js";
 import { RunsList } from "../parts/runs_list.js";
 import { CostTable } from "../parts/cost_table.js";
+import { SaveCost } from "../parts/save_chart.js";
 import { CostCurves } from "../charts/cost_curves.js";
 import { CostPoints } from "../charts/cost_points.js";
 import { useTarget } from "../charts/target_line.js";
@@ -36,8 +37,8 @@ export function CostPage({ data, view, query }) {
       <${Tools} ...${{ query, metrics, quality, cost, isHigh, isBest, target, onTarget }} />
       ${error && html`<p class="error" role="alert">${error.message}</p>`}
       ${!quality || (!rows.length && !isLoading) ? html`<div class="empty"><h2>Nothing to weigh yet</h2><p>Choose a metric that the drawn runs have logged.</p></div>` : !rows.length ? html`<div class="empty" aria-busy="true" />` : html`<div class="cost-charts">
-        <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Who is first past the target</span></figcaption><${CostCurves} ...${shared} /></figure>
-        <figure class="panel"><figcaption class="panel-head"><span class="panel-title">${isBest ? "Best" : "Final"} ${quality} against cost</span></figcaption><${CostPoints} ...${shared} where=${data.where} /></figure>
+        <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Who is first past the target</span><span class="spacer" /><${SaveCost} title="Who is first past the target" ...${shared} /></figcaption><${CostCurves} ...${shared} /></figure>
+        <figure class="panel"><figcaption class="panel-head"><span class="panel-title">${isBest ? "Best" : "Final"} ${quality} against cost</span><span class="spacer" /><${SaveCost} title=${`${quality} against cost`} ...${shared} /></figcaption><${CostPoints} ...${shared} where=${data.where} /></figure>
       </div>
       <${CostTable} rows=${rows} target=${target} write=${write} isHigh=${isHigh} view=${view} />`}
     </div>

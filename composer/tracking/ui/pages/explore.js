@@ -9,6 +9,7 @@ import { Points, rangeOf } from "../charts/points.js";
 import { Bars } from "../charts/bars.js";
 import { Parallel } from "../charts/parallel.js";
 import { ColumnMenu } from "../parts/column_menu.js";
+import { SaveChart } from "../parts/save_chart.js";
 import { RunsList } from "../parts/runs_list.js";
 import { go, projectPath, setQuery } from "../state.js";
 
@@ -50,7 +51,7 @@ function Scatter({ data, series, query, numeric, guessed, highlighted }) {
   const [xs, ys] = [rangeOf(points.map((point) => point.x), isLogX), rangeOf(points.map((point) => point.y), isLogY)];
   const toggle = (name) => setQuery({ [name]: query.has(name) ? null : "1" }, { replace: true });
   return html`<figure class="panel"><div class="toolbar panel-tools"><${Choice} label="x" name="px" value=${x} numeric=${numeric} /><${Choice} label="y" name="py" value=${y} numeric=${numeric} />
-      <button type="button" class="button toggle" aria-pressed=${String(isLogX)} onClick=${() => toggle("logx")}>log x</button><button type="button" class="button toggle" aria-pressed=${String(isLogY)} onClick=${() => toggle("logy")}>log y</button></div>
+      <button type="button" class="button toggle" aria-pressed=${String(isLogX)} onClick=${() => toggle("logx")}>log x</button><button type="button" class="button toggle" aria-pressed=${String(isLogY)} onClick=${() => toggle("logy")}>log y</button><span class="spacer" /><${SaveChart} title=${`${titleOf(y)} against ${titleOf(x)}`} items=${points} head=${["run", titleOf(x), titleOf(y)]} rows=${() => points.map((point) => [point.label, point.x, point.y])} /></div>
     <${Points} className="taller" points=${points} x=${{ low: xs[0], high: xs[1], isLog: isLogX, kind: x === "runtime" ? "duration" : "number", label: titleOf(x) }} y=${{ low: ys[0], high: ys[1], isLog: isLogY, label: titleOf(y) }}
       label=${`${titleOf(y)} against ${titleOf(x)} of ${points.length} runs or groups.`} describePoint=${(point) => [`${titleOf(x)}: ${formatNumber(point.x)}`, `${titleOf(y)}: ${formatNumber(point.y)}`]}
       onPick=${(point) => point.run && go(projectPath(data.where, "runs", point.run.name))} /></figure>`;
@@ -62,14 +63,14 @@ function BarsOf({ series, query, numeric, guessed, highlighted }) {
     const found = each.group ? groupValue(each.group, y) : { mean: valueOf(each.run, y), n: 1, sd: NaN };
     return { ...each, value: found?.mean, half: found ? halfWidth(found) : NaN };
   }).filter((bar) => Number.isFinite(bar.value)).sort((a, b) => b.value - a.value), [series, y]);
-  return html`<figure class="panel"><div class="toolbar panel-tools"><${Choice} label="Value" name="py" value=${y} numeric=${numeric} /><p class="hint">Whiskers of groups are 95 % confidence intervals of the mean.</p></div><${Bars} bars=${bars} label=${titleOf(y)} highlighted=${highlighted} /></figure>`;
+  return html`<figure class="panel"><div class="toolbar panel-tools"><${Choice} label="Value" name="py" value=${y} numeric=${numeric} /><p class="hint">Whiskers of groups are 95 % confidence intervals of the mean.</p><span class="spacer" /><${SaveChart} title=${titleOf(y)} items=${[]} head=${["run", titleOf(y), "half its interval"]} rows=${() => bars.map((bar) => [bar.label, bar.value, bar.half])} /></div><${Bars} bars=${bars} label=${titleOf(y)} highlighted=${highlighted} /></figure>`;
 }
 
 function ParallelOf({ series, query, guessed, columns, highlighted }) {
   const chosen = query.all("axes");
   const axes = (chosen.length ? chosen : guessed.axes).slice(0, MOST_AXES);
   const lines = useMemo(() => series.map((each) => ({ ...each, values: axes.map((column) => (each.group ? plain(groupValue(each.group, column)) : valueOf(each.run, column))) })), [series, axes.join()]);
-  return html`<figure class="panel"><div class="toolbar panel-tools"><${ColumnMenu} icon="columns" text="Axes" label="Axes" all=${columns} chosen=${axes} onChange=${(list) => setQuery({ axes: list })} /></div>
+  return html`<figure class="panel"><div class="toolbar panel-tools"><${ColumnMenu} icon="columns" text="Axes" label="Axes" all=${columns} chosen=${axes} onChange=${(list) => setQuery({ axes: list })} /><span class="spacer" /><${SaveChart} title="Parallel coordinates" items=${lines} head=${["run", ...axes.map(titleOf)]} rows=${() => lines.map((line) => [line.label, ...line.values])} /></div>
     <${Parallel} axes=${axes.map((column) => ({ column, title: titleOf(column) }))} lines=${lines} query=${query} highlighted=${highlighted} /></figure>`;
 }
 

@@ -7,7 +7,7 @@ import { ComposerRun } from "../parts/composer_run.js";
 import { State } from "../parts/runs_list.js";
 
 export function OverviewPage({ run, detail }) {
-  const values = [...valuesOf(run)].filter(([column]) => column !== "config.composition");
+  const values = [...valuesOf(run)].filter(([column]) => !column.startsWith("config.composition/"));
   const part = (prefix) => values.filter(([column]) => column.startsWith(prefix)).map(([column, value]) => [column.slice(prefix.length), value]).sort(([a], [b]) => compareNames(a, b));
   const facts = [
     ["State", html`<${State} run=${run} long />`], ["Started", formatTime(run.created_at)], ["Ran for", formatDuration(runtimeOf(run))],

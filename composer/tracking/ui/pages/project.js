@@ -25,7 +25,7 @@ export function ProjectPage({ where, tab, rest, query }) {
   const view = viewOf(data, query);
   const [, , Page] = TABS.find(([name]) => name === tab) ?? TABS[0];
   const search = location.search;
-  return html`<div class="page">
+  return html`<div class="page"><h1 class="unseen">${where.project}</h1>
     <nav class="tabs" aria-label="Parts of the project">
       ${TABS.map(([name, title]) => html`<a key=${name} href=${`${projectPath(where, ...(name ? [name] : []))}${search}`} aria-current=${name === (tab ?? "") ? "page" : undefined}>${title}</a>`)}
       <span class="spacer" />

@@ -7,6 +7,7 @@ import { Bars } from "../charts/bars.js";
 import { CostCurves } from "../charts/cost_curves.js";
 import { useTarget } from "../charts/target_line.js";
 import { CostPoints } from "../charts/cost_points.js";
+import { SaveChart, SaveCost } from "./save_chart.js";
 import { Dot } from "./swatch.js";
 
 export function AblationReport({ found, query, where }) {
@@ -19,9 +20,9 @@ export function AblationReport({ found, query, where }) {
     ${found.notes.map((note) => html`<div class="alert" role="note" key=${note}>${note}</div>`)}
     <div class="box scroll"><${Arms} rows=${rows} found=${found} target=${target} /></div>
     <div class="cost-charts">
-      <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Gain in ${metric}, with its interval</span></figcaption><${Bars} bars=${gains} label=${`Gain in ${metric}`} highlighted=${null} /></figure>
-      <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Final ${metric} against time</span></figcaption><${CostPoints} ...${shared} /></figure>
-      <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Who is first past the target</span></figcaption><${CostCurves} ...${shared} /></figure>
+      <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Gain in ${metric}, with its interval</span><span class="spacer" /><${SaveChart} title=${`Gain in ${metric}`} items=${gains} head=${["arm", "gain", "half its interval"]} rows=${() => gains.map((gain) => [gain.label, gain.value, gain.half])} /></figcaption><${Bars} bars=${gains} label=${`Gain in ${metric}`} highlighted=${null} /></figure>
+      <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Final ${metric} against time</span><span class="spacer" /><${SaveCost} title=${`${metric} against time`} ...${shared} /></figcaption><${CostPoints} ...${shared} /></figure>
+      <figure class="panel"><figcaption class="panel-head"><span class="panel-title">Who is first past the target</span><span class="spacer" /><${SaveCost} title="Who is first past the target" ...${shared} /></figcaption><${CostCurves} ...${shared} /></figure>
     </div>`;
 }
 

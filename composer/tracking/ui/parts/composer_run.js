@@ -8,16 +8,26 @@ import { isDark } from "../state.js";
 // The parts of a step in the order they happen; each has its colour on every run's page.
 const PARTS = ["data", "copy", "forward", "backward", "optimizer", "communication", "logging", "checkpoint", "evaluation"];
 const METHOD = "config.enabled_algorithms/";
+const EVENT = "config.composition/";
 
 export function ComposerRun({ run }) {
   const values = valuesOf(run);
   if (!values.has("config.composer_version")) return null;
   const methods = [...values].filter(([column, value]) => column.startsWith(METHOD) && value === true).map(([column]) => column.slice(METHOD.length));
-  const table = values.get("config.composition");
+  const events = [...values].filter(([column, value]) => column.startsWith(EVENT) && Array.isArray(value)).map(([column, value]) => [column.slice(EVENT.length), value.map(String)]);
   return html`<section class="box"><h2>Composition</h2>
     ${methods.length ? html`<p class="tags">${methods.map((name) => html`<span class="tag" key=${name}>${name}</span>`)}</p>` : html`<p class="hint">No methods: a plain training loop.</p>`}
-    ${typeof table === "string" && html`<pre class="code">${table}</pre>`}
+    ${events.length > 0 && html`<${Events} events=${events} />`}
     <${Stalls} values=${values} /></section>`;
+}
+
+// The order of the loop, in which the events come; those it does not know come last.
+const LOOP = ["init", "before_load", "after_load", "fit_start", "iteration_start", "epoch_start", "before_dataloader", "after_dataloader", "batch_start", "before_train_batch", "before_forward", "after_forward", "before_loss", "after_loss", "before_backward", "after_backward", "after_train_batch", "batch_end"];
+const placeOf = (event) => (LOOP.includes(event) ? LOOP.indexOf(event) : LOOP.length);
+
+function Events({ events }) {
+  const rows = [...events].sort(([a], [b]) => placeOf(a) - placeOf(b)).flatMap(([event, methods]) => methods.map((text, i) => [i ? "" : event, ...text.split(": ")]));
+  return html`<div class="scroll"><table class="plain"><thead><tr><th scope="col">Event</th><th scope="col">Method, in order</th><th scope="col">Changes</th></tr></thead><tbody>${rows.map(([event, method, writes], i) => html`<tr key=${i}><td>${event}</td><td>${method}</td><td>${writes}</td></tr>`)}</tbody></table></div>`;
 }
 
 function Stalls({ values }) {

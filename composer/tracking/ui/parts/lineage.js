@@ -17,7 +17,7 @@ export function Lineage({ question }) {
   const place = new Map();
   columns.forEach((column, x) => column.forEach((node, y) => place.set(node.id, { x: BOX.margin + x * BOX.across, y: BOX.margin + (y + (tallest - column.length) / 2) * BOX.down, node })));
   const [width, height] = [columns.length * BOX.across - (BOX.across - BOX.width) + 2 * BOX.margin, tallest * BOX.down + 2 * BOX.margin];
-  return html`<div class="lineage scroll"><svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${`Lineage of ${graph.nodes.length} runs and artifacts`}>
+  return html`<div class="lineage scroll"><svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label=${`Lineage of ${graph.nodes.length} runs and artifacts`}>
     ${graph.edges.map(([from, to]) => place.has(from) && place.has(to) && html`<path class="lineage-arrow" d=${arrow(place.get(from), place.get(to))} />`)}
     ${[...place.values()].map(({ x, y, node }) => html`<a key=${node.id} href=${addressOf(node)}><g transform=${`translate(${x} ${y})`} class=${`lineage-node is-${node.kind} ${node.id === graph.start ? "is-start" : ""}`}>
       <rect width=${BOX.width} height=${BOX.height} rx="9" /><text x="12" y="19" class="lineage-kind">${node.kind === "run" ? "run" : node.type}</text><text x="12" y="36">${cut(node.kind === "run" ? node.display_name ?? node.name : `${node.name}:${node.version}`)}</text></g></a>`)}

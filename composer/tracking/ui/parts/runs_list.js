@@ -20,10 +20,10 @@ export function RunsList({ data, view, query, highlighted, onHighlight }) {
     const isDrawn = drawn.has(each.id);
     return html`<div role="row" aria-rowindex=${i + 2} key=${each.id} class=${`list-row ${isDrawn ? "" : "is-off"} ${highlighted === each.id ? "is-on" : ""}`} style=${{ height: `${ROW}px` }}
         onPointerEnter=${() => onHighlight(isDrawn ? each.id : null)} onPointerLeave=${() => onHighlight(null)}>
-      <button type="button" role="cell" class="eye" aria-pressed=${String(isDrawn)} aria-label=${`${isDrawn ? "Hide" : "Show"} ${each.label}`} onClick=${() => setQuery(toggleDrawn(query, view, each.id), { replace: true })}><${Dot} colour=${each.colour} hollow=${!isDrawn} /></button>
+      <span role="cell"><button type="button" class="eye" aria-pressed=${String(isDrawn)} aria-label=${`${isDrawn ? "Hide" : "Show"} ${each.label}`} onClick=${() => setQuery(toggleDrawn(query, view, each.id), { replace: true })}><${Dot} colour=${each.colour} hollow=${!isDrawn} /></button></span>
       <span role="cell" class="list-name">${each.run ? html`<a href=${projectPath(data.where, "runs", each.run.name)} title=${each.label}>${each.label}</a>` : html`<span title=${each.label}>${each.label}</span>`}</span>
       ${each.run && html`<${State} run=${each.run} />`}
-      ${each.run && html`<${RunMenu} data=${data} run=${each.run} query=${query} />`}
+      ${each.run && html`<span role="cell"><${RunMenu} data=${data} run=${each.run} query=${query} /></span>`}
     </div>`;
   };
   const columns = allColumns(data.runs);
@@ -36,7 +36,7 @@ export function RunsList({ data, view, query, highlighted, onHighlight }) {
       <${IconButton} icon="down" label=${view.order.startsWith("-") ? "Falling; turn around" : "Rising; turn around"} class=${`icon-button ${view.order.startsWith("-") ? "" : "is-flipped"}`} onClick=${() => setQuery({ sort: view.order.startsWith("-") ? sortColumn : `-${sortColumn}` })} />
     </div>
     <p class="list-count">${groups ? plural(groups.length, "group") : plural(all.length, "run")}${view.kept.length < data.runs.length ? ` of ${data.runs.length}` : ""}, ${drawn.size} drawn${(query.has("hide") || query.has("show")) && html` <button type="button" class="link" onClick=${() => setQuery({ hide: null, show: null })}>Reset</button>`}</p>
-    <${VirtualRows} count=${all.length} height=${ROW} render=${render} label="Runs" columns="3" className="list" />
+    <${VirtualRows} count=${all.length} height=${ROW} render=${render} label="Runs" columns="4" className="list" />
     ${data.runs.length < data.total && html`<p class="hint">The newest ${data.runs.length} of ${data.total} runs are loaded.</p>`}
   </aside>`;
 }
