@@ -46,9 +46,7 @@ class Images:
         return Images(self.pixels[:number], self.labels[:number])
 
     def loader(self, batch_size: int, **options: Any) -> DeviceImageLoader:
-        return DeviceImageLoader(
-            self.pixels, self.labels, batch_size, channels_last=True, device="cpu", **options
-        )
+        return DeviceImageLoader(self.pixels, self.labels, batch_size, device="cpu", **options)
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:

@@ -180,6 +180,23 @@ def average(model: nn.Module) -> Callable[[Tensor, Tensor], Any]:
     return lambda images, labels: torch._foreach_lerp_(averages, weights, 0.001)
 
 
+def average_latest(model: nn.Module) -> Callable[[Tensor, Tensor], Any]:
+    floating = [each for each in model.buffers() if each.is_floating_point()]
+    weights = [each.data for each in model.parameters()] + floating
+    latest = [[each.clone() for each in weights] for _ in range(5)]
+    mean = [each.clone() for each in weights]
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        latest.append(latest.pop(0))
+        torch._foreach_copy_(latest[-1], weights)
+        torch._foreach_copy_(mean, latest[0])
+        for other in latest[1:]:
+            torch._foreach_add_(mean, other)
+        torch._foreach_div_(mean, 5)
+
+    return step
+
+
 def against_sam() -> Contest:
     """The contest of SAM's own work: the climb and the way back, between two gradients."""
     model = make_model()
@@ -222,6 +239,7 @@ ENTRIES: Entries = {
     "GradientClipping, adaptive": lambda: on_events(
         lambda: methods.GradientClipping("adaptive", 0.1)
     ),
+    "LAWA": lambda: on_events(lambda: methods.LAWA(update_interval="1ba"), average_latest),
     "LabelSmoothing": lambda: on_events(methods.LabelSmoothing, smooth),
     "MixUp": lambda: on_events(methods.MixUp, mixup),
     "ProgressiveResizing": lambda: on_events(methods.ProgressiveResizing, resize),

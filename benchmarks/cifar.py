@@ -48,7 +48,7 @@ METRIC, TARGET = "MulticlassAccuracy", 0.75
 class Arm:
     """How one run trains. As it stands: plain."""
 
-    epochs: int = 6
+    epochs: float = 6
     muon: bool = False
     linear: bool = False
     small: bool = False
@@ -59,7 +59,7 @@ class Arm:
 
 PLAIN = Arm()
 COMPOSED = Arm(
-    epochs=3, muon=True, linear=True, small=True, smooth=0.2, flip="alternating",
+    epochs=2.75, muon=True, linear=True, small=True, smooth=0.2, flip="alternating",
     low_precision=True,
 )  # fmt: skip
 ARMS = {
@@ -77,16 +77,23 @@ ARMS = {
 
 def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
     model = make_model(WIDTH, seed)
-    loader = train.loader(BATCH, shuffle=True, drop_last=True, flip=arm.flip, seed=seed)
+    loader = train.loader(
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        flip=arm.flip,
+        seed=seed,
+        channels_last=arm.low_precision,
+    )
     methods: list[Algorithm] = []
     if arm.small:
         methods.append(
             ProgressiveResizing(
                 mode="area",
-                initial_scale=0.625,
-                delay_fraction=0.6,
-                finetune_fraction=0.2,
-                size_increment=4,
+                initial_scale=0.75,
+                delay_fraction=0.85,
+                finetune_fraction=0.1,
+                size_increment=8,
             )
         )
     if arm.smooth:
@@ -99,7 +106,7 @@ def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
         optimizer = DecoupledSGDW(
             model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-5
         )
-    warmup = {"t_warmup": "0.1dur"}
+    warmup = {"t_warmup": "0.05dur"}
     return Trainer(
         model=model,
         train_dataloader=loader,
@@ -109,7 +116,8 @@ def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
         if arm.linear
         else MultiStepWithWarmupScheduler(milestones=["0.65dur", "0.85dur"], gamma=0.1, **warmup),
         algorithms=methods,
-        max_duration=f"{arm.epochs}ep",
+        # In batches: methods that follow the run's progress then do so batch by batch.
+        max_duration=f"{int(arm.epochs * len(loader))}ba",
         eval_interval="1ep",
         precision="amp_bf16" if arm.low_precision else "fp32",
         progress_bar=False,

@@ -39,6 +39,7 @@ from composer.algorithms import (
 from composer.optim import LinearWithWarmupScheduler
 
 WIDTH, TRAIN, TEST, BATCH, EPOCHS = 8, 12_000, 5_000, 128, 2
+BUDGET = f"{EPOCHS * (TRAIN // BATCH)}ba"
 METRIC = "MulticlassAccuracy"
 
 METHODS = {
@@ -60,7 +61,9 @@ METHODS = {
 
 def make_trainer(train: Images, test: Images, seed: int, arm: Arm) -> Trainer:
     model = make_model(WIDTH, seed)
-    loader = train.loader(BATCH, shuffle=True, drop_last=True, flip="random", seed=seed)
+    loader = train.loader(
+        BATCH, shuffle=True, drop_last=True, flip="random", seed=seed, channels_last=True
+    )
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
@@ -71,8 +74,9 @@ def make_trainer(train: Images, test: Images, seed: int, arm: Arm) -> Trainer:
         optimizers=optimizer,
         schedulers=LinearWithWarmupScheduler(t_warmup="0.2dur", alpha_f=0.0),
         algorithms=[*arm.algorithms, ChannelsLast()],
-        max_duration=f"{EPOCHS}ep",
-        eval_interval=f"{EPOCHS}ep",
+        # In batches: methods that follow the run's progress then do so batch by batch.
+        max_duration=BUDGET,
+        eval_interval=BUDGET,
         precision="amp_bf16",
         progress_bar=False,
         device="cpu",

@@ -17,16 +17,17 @@ import warnings
 
 import _method_data
 import _method_events
+import _method_language
 import _method_layers
+import _method_optimizers
 import torch
 from _contest import Entries, line
 from _loops import machine
 
 TARGET = 1.1
 
-ENTRIES: Entries = dict(
-    sorted((_method_data.ENTRIES | _method_events.ENTRIES | _method_layers.ENTRIES).items())
-)
+SOURCES = (_method_data, _method_events, _method_layers, _method_language, _method_optimizers)
+ENTRIES: Entries = dict(sorted({k: v for s in SOURCES for k, v in s.ENTRIES.items()}.items()))
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     print(
         f"\n{options.turns} steps of each in turns, microseconds of CPU time: median (quartiles)."
     )
-    print(f"{_method_events.SETTING} {_method_layers.SETTING} {_method_data.SETTING}")
+    print(" ".join(source.SETTING for source in SOURCES if hasattr(source, "SETTING")))
     print(f"Target: at most {TARGET} times the version by hand.\n")
     print("| method | by hand | the method | ratio of medians |")
     print("|---|--:|--:|--:|")

@@ -96,10 +96,10 @@ def set_to_mean(averages: Mapping[str, Tensor], sets: Sequence[Mapping[str, Tens
     targets = [_local(tensor) for tensor in averages.values()]
     rows = [[_local(each[name]) for name in averages] for each in sets]
     torch._foreach_copy_(targets, rows[0])
-    torch._foreach_div_(targets, len(rows))
     for row in rows[1:]:
-        # Shares are added, and not differences: masks may hold infinities.
-        torch._foreach_add_(targets, row, alpha=1 / len(rows))
+        torch._foreach_add_(targets, row)
+    if len(rows) > 1:
+        torch._foreach_div_(targets, len(rows))
 
 
 class WeightPairs:

@@ -26,9 +26,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from composer.algorithms._averaging import copies_like, set_to_mean
+from composer.algorithms._averaging import copies_like, set_to_mean, trained_tensors
 from composer.algorithms._checks import check_whole
 from composer.algorithms._weight_average import (
     UPDATE_EVENTS,
@@ -73,7 +74,7 @@ class LAWA(WeightAverage):
         self.events: Mapping[Event, str] = {
             Event.INIT: "register",
             Event.AFTER_LOAD: "take_over",
-            Event.FIT_START: "go_on",
+            Event.FIT_START: "prepare",
             UPDATE_EVENTS[self.update_interval.unit]: "update",
         }
         super().__init__()
@@ -83,6 +84,11 @@ class LAWA(WeightAverage):
         super().forget()
         # Oldest first.
         self._latest: list[dict[str, Tensor]] = []
+        # The model's own tensors, looked up once per fit.
+        self._trained: dict[str, Tensor] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_trained": None}
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values."""
@@ -99,6 +105,11 @@ class LAWA(WeightAverage):
         if is_loaded:
             self._latest = [copies_like(each, state.model) for each in self._latest]
 
+    def prepare(self, state: State, logger: Logger) -> None:
+        """Get ready for a ``fit``, in which the model's tensors may be other ones."""
+        self.go_on(state, logger)
+        self._trained = None
+
     def update(self, state: State, logger: Logger) -> None:
         """Take the weights into the average where that is due."""
         self.check_not_shown()
@@ -106,14 +117,16 @@ class LAWA(WeightAverage):
         is_due = state.timestamp.count(interval.unit) % interval.value == 0
         if not is_due or not has_passed(state, self.lawa_start):
             return
-        tensors = self.begin(state.model)
-        newest = self._latest.pop(0) if len(self._latest) == self.num_latest else {}
-        for name, tensor in tensors.items():
-            if name in newest:
-                newest[name].copy_(tensor.detach())
-            else:
-                newest[name] = tensor.detach().clone()
-        self._latest.append(newest)
+        if not self.is_ready:
+            self.begin(state.model)
+        if self._trained is None:
+            self._trained = trained_tensors(state.model)
+        if len(self._latest) < self.num_latest:
+            copies = {name: torch.empty_like(each) for name, each in self._trained.items()}
+            self._latest.append(copies)
+        else:
+            self._latest.append(self._latest.pop(0))
+        set_to_mean(self._latest[-1], [self._trained])
         set_to_mean(self._started(), self._latest)
 
     # Checkpoints.

@@ -461,14 +461,17 @@ def _sgd_directions(
     group: dict[str, Any], grads: list[Tensor], buffers: list[Tensor | None]
 ) -> list[Tensor]:
     """Return what a step will subtract, up to the learning rate."""
-    momentum, share = group["momentum"], 1 - group["dampening"]
+    momentum, dampening = group["momentum"], group["dampening"]
     if momentum == 0:
         return grads
-    new = [
-        grad if buffer is None else grad * share + buffer * momentum
+    # A first gradient becomes the momentum undampened: so it does from such an old one.
+    old = [
+        grad * (dampening / momentum) if buffer is None else buffer
         for grad, buffer in zip(grads, buffers, strict=True)
     ]
-    return list(torch._foreach_add(grads, new, alpha=momentum)) if group["nesterov"] else new
+    new = torch._foreach_mul(old, momentum)
+    torch._foreach_add_(new, grads, alpha=1 - dampening)
+    return list(torch._foreach_add(grads, new, alpha=momentum) if group["nesterov"] else new)
 
 
 def _check_graph_capture(group: dict[str, Any], param: Tensor) -> None:

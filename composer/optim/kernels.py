@@ -89,17 +89,22 @@ def shrink_where_it_agrees(
     """
     weights = [torch.view_as_real(p) if p.is_complex() else p for p in params]
     moves = [torch.view_as_real(d) if d.is_complex() else d for d in directions]
-    if found_inf is None and len(set(map(type, weights))) == 1:
-        _shrink_lists(weights, moves, decay)
-        return
     if found_inf is not None:
         decay = torch.where(found_inf > 0, 0.0, decay)
+    elif not weights[0].is_cpu and len(set(map(type, weights))) == 1:
+        _shrink_lists(weights, moves, decay)
+        return
     for weight, move in zip(weights, moves, strict=True):
         # Not by signs, as below: a direction that is not a number must leave its weight alone.
-        weight.sub_(weight * (weight * move >= 0) * decay)
+        lost = weight * (weight * move >= 0)
+        if isinstance(decay, Tensor):
+            weight.sub_(lost * decay)
+        else:
+            weight.sub_(lost, alpha=decay)
 
 
 def _shrink_lists(weights: list[Tensor], moves: list[Tensor], decay: float | Tensor) -> None:
+    """Do it with few kernels for all tensors together, which counts on accelerators."""
     lost = torch._foreach_mul(weights, moves)
     # -1, 0, 1 become 0, 1, 1: there is no comparison for lists.
     torch._foreach_sign_(lost)

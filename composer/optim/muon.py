@@ -61,7 +61,8 @@ def orthogonalize(matrices: Tensor, num_steps: int = 5) -> Tensor:
     if is_tall:
         x = x.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    if x.dtype in (torch.float32, torch.float64):
+    is_long = x.shape[-1] >= 2 * x.shape[-2]
+    if is_long and x.dtype in (torch.float32, torch.float64):
         for done in range(0, num_steps, _STEPS_AT_ONCE):
             x = _do_steps(x, min(_STEPS_AT_ONCE, num_steps - done))
     else:
@@ -226,10 +227,19 @@ def _orthogonalize_all(updates: list[Tensor], num_steps: int) -> list[Tensor]:
         by_shape.setdefault((update.shape, update.dtype, update.device), []).append(index)
     done: list[Tensor] = list(updates)
     for (shape, _, _), indices in by_shape.items():
-        stacked = torch.stack([updates[i].flatten(1) for i in indices])
+        stacked = torch.stack([_columns_last(updates[i]).flatten(1) for i in indices])
         for index, matrix in zip(indices, orthogonalize(stacked, num_steps), strict=True):
-            done[index] = matrix.view(shape)
+            update = matrix.view(_columns_last(updates[index]).shape)
+            done[index] = update if update.shape == shape else update.movedim(-1, 1)
     return done
+
+
+def _columns_last(filters: Tensor) -> Tensor:
+    """Return filters that lie channels last as they lie, so that nothing is copied.
+
+    The order of a matrix's columns makes no difference to what is orthogonal.
+    """
+    return filters if filters.is_contiguous() else filters.movedim(1, -1)
 
 
 def _scale(param: Tensor) -> float:

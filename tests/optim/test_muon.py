@@ -166,3 +166,18 @@ def test_the_trainer_schedules_both_parts() -> None:
     rates = [group["lr"] for group in optimizer.param_groups]
     assert rates[1] == pytest.approx(0.1 * rates[0])
     assert all(torch.isfinite(weight).all() for weight in net.parameters())
+
+
+def test_filters_that_lie_channels_last_are_stepped_as_others_and_stay_so() -> None:
+    torch.manual_seed(0)
+    usual = nn.Parameter(torch.randn(6, 4, 3, 3))
+    last = nn.Parameter(usual.detach().contiguous(memory_format=torch.channels_last))
+    for parameter in (usual, last):
+        optimizer = Muon([{"params": [parameter], "is_matrix": True}], lr=0.1)
+        for seed in range(2):
+            generator = torch.Generator().manual_seed(seed)
+            grad = torch.randn(6, 4, 3, 3, generator=generator)
+            parameter.grad = torch.empty_like(parameter).copy_(grad)
+            optimizer.step()
+    torch.testing.assert_close(last, usual)
+    assert last.is_contiguous(memory_format=torch.channels_last)
