@@ -183,10 +183,6 @@ class SelectiveBackprop(Algorithm):
         self.input_key = input_key
         self.target_key = target_key
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in vars(self).items())
-        return f"SelectiveBackprop({', '.join(values)})"
-
     def check(self, state: State, logger: Logger) -> None:
         """Refuse a model whose loss cannot be had per sample."""
         check_sample_losses("SelectiveBackprop", state.model)
