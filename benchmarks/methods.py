@@ -15,7 +15,9 @@ import argparse
 import logging
 import warnings
 
+import _method_data
 import _method_events
+import _method_language
 import _method_layers
 import _method_optimizers
 import torch
@@ -24,9 +26,8 @@ from _loops import machine
 
 TARGET = 1.1
 
-ENTRIES: Entries = dict(
-    sorted((_method_events.ENTRIES | _method_layers.ENTRIES | _method_optimizers.ENTRIES).items())
-)
+SOURCES = (_method_data, _method_events, _method_layers, _method_language, _method_optimizers)
+ENTRIES: Entries = dict(sorted({k: v for s in SOURCES for k, v in s.ENTRIES.items()}.items()))
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     print(
         f"\n{options.turns} steps of each in turns, microseconds of CPU time: median (quartiles)."
     )
-    print(f"{_method_events.SETTING} {_method_layers.SETTING}")
+    print(" ".join(source.SETTING for source in SOURCES if hasattr(source, "SETTING")))
     print(f"Target: at most {TARGET} times the version by hand.\n")
     print("| method | by hand | the method | ratio of medians |")
     print("|---|--:|--:|--:|")

@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("what", choices=["parts", "methods"])
     parser.add_argument("text", help="a text file, such as tiny Shakespeare")
-    parser.add_argument("--batches", type=int, default=200, help="of 16 rows of 128 characters")
+    parser.add_argument("--batches", type=int, help="400 for parts, 200 for methods by default")
     parser.add_argument("--seeds", type=int, help="3 for parts and 5 for methods by default")
     parser.add_argument("--target", type=float, help="loss to be reached, for the time to it")
     parser.add_argument("--out", default="out", help="folder for records, report and plot")
@@ -58,9 +58,10 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     print(machine(), flush=True)
-    task = load(given.text, context=CONTEXT)
+    task = load(given.text)
     config = Config(len(task.tokenizer), CONTEXT, WIDTH, DEPTH, HEADS)
     is_parts = given.what == "parts"
+    num_batches = given.batches or (400 if is_parts else 200)
 
     def make(seed: int, arm: Any) -> Any:
         keywords = {} if is_parts else {"algorithms": arm.algorithms}
@@ -69,7 +70,7 @@ def main() -> None:
             on=arm if is_parts else ["packing"],
             seed=seed,
             config=config,
-            max_duration=f"{given.batches}ba",
+            max_duration=f"{num_batches}ba",
             eval_interval="25ba",
             progress_bar=False,
             **keywords,

@@ -155,8 +155,20 @@ def measured_table(rows: Sequence[Mapping[str, Any]]) -> str:
         return "No row of ours yet. What is said above is what others report."
     used = [key for key in COLUMNS if any(key in row for row in rows)]
     return table(
-        [COLUMNS[key] for key in used], [[str(row.get(key, "")) for key in used] for row in rows]
+        [*(COLUMNS[key] for key in used), "shows"],
+        [[*(str(row.get(key, "")) for key in used), finding(row)] for row in rows],
     )
+
+
+def finding(row: Mapping[str, Any]) -> str:
+    """What a row shows of the method; a metric that improves downwards says `lower is better`."""
+    if "interval" not in row:
+        return ""
+    low, high = (float(each) for each in row["interval"].split(" .. "))
+    if low <= 0 <= high:
+        return "no gain, no loss: 0 lies in the interval"
+    is_upwards = "lower is better" not in row.get("metric", "")
+    return "a gain" if (low > 0) == is_upwards else "a loss"
 
 
 # The table of all.

@@ -53,15 +53,18 @@ class DeferredLinear(nn.Linear):
         new.z_loss, new.kernel = z_loss, kernel
         return new
 
-    @run_eagerly
     def forward(self, input: Tensor) -> Tensor:
         """Return the scores; deferred where gradients are computed in training.
 
         Args:
             input: shape (..., in_features).
         """
-        if not (self.training and torch.is_grad_enabled()):
-            return super().forward(input)
+        if self.training and torch.is_grad_enabled():
+            return self._defer(input)
+        return F.linear(input, self.weight, self.bias)
+
+    @run_eagerly
+    def _defer(self, input: Tensor) -> Tensor:
         dtype = autocast_format(input) or input.dtype
         scores = _Deferral.apply(input.to(dtype), self.weight, self.bias)
         return scores._of(self, input.to(dtype))

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from composer.data import document_mask
 from composer.metrics import LanguageCrossEntropy
 from composer.models import ComposerModel
 
@@ -217,8 +218,7 @@ def attention_within(documents, length, device):
         return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)
     if device.type == "cuda":
         return _flex_within(documents, length, device)
-    same = documents.unsqueeze(2) == documents.unsqueeze(1)
-    mask = same.tril_().unsqueeze(1)
+    mask = document_mask(documents)
     return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 

@@ -3,7 +3,7 @@
     python examples/gpt/train.py TEXT
 
 `TEXT` is any text file in UTF-8; an empty line ends a document (`--separator`). Its last tenth is
-kept for validation. `model.py` is the model, `rows.py` makes the rows; here is how it is trained:
+kept for validation. `model.py` is the model, `tokens.py` reads the text; here is how it is trained:
 Muon for the matrices and AdamW for the rest, a learning rate that stays up and then falls, a loss
 that never holds all scores at once, and rows that documents fill. `--without` takes AdamW, a
 cosine, the usual loss or one document a row in place of any of them.
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from model import GPT, Config
-from rows import Rows, cut, make_tokenizer, read_documents
+from tokens import make_tokenizer, read_documents
 from torch.utils.data import DataLoader
 
 from composer import Evaluator, Trainer
 from composer.algorithms import FusedLinearCrossEntropy
+from composer.data import PackedDocuments
 from composer.optim import (
     CosineAnnealingWithWarmupScheduler,
     Muon,
@@ -35,23 +36,26 @@ class Task:
 
     Attributes:
         tokenizer: turns text into tokens and back.
-        training: pieces of documents.
+        training: the tokens of each document.
         validation: likewise, of the end of the text.
-        context: tokens of a row.
     """
 
     tokenizer: object
     training: list
     validation: list
-    context: int
 
 
-def load(path, tokenizer="char", context=256, separator="\n\n"):
+def load(path, tokenizer="char", separator="\n\n"):
     """Return the task of a text file."""
-    training, validation = read_documents(path, separator)
-    tokenizer = make_tokenizer(tokenizer, "".join(training + validation))
-    parts = [cut(documents, tokenizer, context) for documents in (training, validation)]
-    return Task(tokenizer, *parts, context)
+    texts = read_documents(path, separator)
+    tokenizer = make_tokenizer(tokenizer, "".join(texts[0] + texts[1]))
+    return Task(tokenizer, *([tokenizer.encode(text) for text in part] for part in texts))
+
+
+def make_rows(documents, context, packed):
+    """Return rows of tokens: as many documents in each as fit, or one and padding after it."""
+    alone = {} if packed else {"lookahead": 1}
+    return PackedDocuments(documents, context, shift_labels=True, **alone)
 
 
 def make_optimizer(model, on):
@@ -81,11 +85,11 @@ def make_trainer(task, on=PARTS, seed=17, config=None, max_duration="400ba", row
         keywords: further arguments of the Trainer.
     """
     seed_all(seed)
-    config = config or Config(len(task.tokenizer), task.context)
+    config = config or Config(len(task.tokenizer))
     model = GPT(config)
-    training = Rows(task.training, task.context, packed="packing" in on)
+    training = make_rows(task.training, config.context, packed="packing" in on)
     # Judged on the same rows, whatever it was trained on.
-    validation = Rows(task.validation, task.context)
+    validation = make_rows(task.validation, config.context, packed=True)
     defaults = {
         "optimizers": make_optimizer(model, on),
         "schedulers": make_schedule(on),
@@ -123,7 +127,7 @@ def main():
     parser.add_argument("--length", type=int, default=200, help="tokens to write at the end")
     parser.add_argument("--seed", type=int, default=17)
     given = parser.parse_args()
-    task = load(given.text, given.tokenizer, given.context, given.separator)
+    task = load(given.text, given.tokenizer, given.separator)
     config = Config(
         len(task.tokenizer), given.context, given.width, given.depth, given.heads, given.tied
     )
@@ -134,7 +138,7 @@ def main():
     trainer.fit()
     loss = float(trainer.state.eval_metrics["validation"]["LanguageCrossEntropy"].compute())
     print(f"\nvalidation: {loss:.3f} nats a token\n")
-    start = task.validation[0][:1].unsqueeze(0)
+    start = torch.tensor([task.validation[0][:1]])
     model = trainer.state.model.eval()
     print(task.tokenizer.decode(model.write(start, given.length)[0].tolist()))
     trainer.close()

@@ -131,6 +131,14 @@ def test_training_metrics_of_a_wrapped_model_are_right() -> None:
     torch.testing.assert_close(values[1], values[0])
 
 
+def test_the_trained_model_can_be_exported() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    apply_fused_linear_cross_entropy(model)
+    x = torch.rand(2, 4)
+    exported = torch.export.export(model.eval(), (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
+
+
 def test_z_loss_is_added_in_training_alone() -> None:
     plain, fused = Labelled(), Labelled()
     apply_fused_linear_cross_entropy(fused, z_loss=0.1)

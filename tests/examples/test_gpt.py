@@ -98,25 +98,19 @@ def test_sizes_that_cannot_work_are_refused() -> None:
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_rows_hold_every_token_that_follows_another_once(packed: bool, file: Path) -> None:
-    from rows import IGNORED, Bytes, Rows, cut, read_documents
+    from train import load, make_rows
 
-    texts, _ = read_documents(file, "\n\n")
-    rows = Rows(cut(texts, Bytes(), 32), 32, packed)
-    counted = int((rows.labels != IGNORED).sum())
-    assert counted == sum(len(text) - 1 for text in texts)
-    assert (len(rows) < 0.7 * len(texts)) == packed
-    for row in rows:
-        inside = row["labels"][:-1] != IGNORED
-        if packed:
-            inside &= row["document_ids"][:-1] == row["document_ids"][1:]
-        else:
-            inside &= row["labels"][1:] != IGNORED
-        assert torch.equal(row["labels"][:-1][inside], row["input_ids"][1:][inside])
+    documents = load(file, "byte").training
+    rows = make_rows(documents, 32, packed)
+    counted = sum(int((row["labels"] != -100).sum()) for row in rows)
+    assert counted == sum(len(document) - 1 for document in documents)
+    assert (len(rows) < 0.7 * len(documents)) == packed
+    assert packed or all(row["document_ids"].max() == 1 for row in rows)
 
 
 @pytest.mark.parametrize("kind", ["char", "byte"])
 def test_tokens_become_the_text_again(kind: str) -> None:
-    from rows import make_tokenizer
+    from tokens import make_tokenizer
 
     text = "naïve café"
     tokenizer = make_tokenizer(kind, text)
@@ -128,7 +122,7 @@ def test_tokens_become_the_text_again(kind: str) -> None:
 def test_a_tokenizer_of_transformers_comes_from_its_folder(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers", reason="the tokenizer is one of its own")
     transformers = pytest.importorskip("transformers", reason="it reads the folder")
-    from rows import make_tokenizer
+    from tokens import make_tokenizer
 
     words = {word: i for i, word in enumerate(["?", "the", "cat", "sat"])}
     raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="?"))
@@ -140,14 +134,14 @@ def test_a_tokenizer_of_transformers_comes_from_its_folder(tmp_path: Path) -> No
 
 
 def test_what_is_no_tokenizer_is_named() -> None:
-    from rows import make_tokenizer
+    from tokens import make_tokenizer
 
     with pytest.raises(ValueError, match="'chars' is neither 'char' nor 'byte'"):
         make_tokenizer("chars", "")
 
 
 def test_a_file_without_text_is_refused(tmp_path: Path) -> None:
-    from rows import read_documents
+    from tokens import read_documents
 
     (tmp_path / "empty.txt").write_text(" \n", "utf-8")
     with pytest.raises(ValueError, match="too little text"):

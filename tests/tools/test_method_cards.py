@@ -41,6 +41,22 @@ def test_every_card_has_all_parts(cards: ModuleType, name: str) -> None:
     assert "``" not in text
 
 
+@pytest.mark.parametrize(
+    ("metric", "interval", "shows"),
+    [
+        ("accuracy, %", "+0.1 .. +0.5", "a gain"),
+        ("accuracy, %", "-0.1 .. +0.5", "no gain, no loss"),
+        ("loss (lower is better)", "+0.1 .. +0.5", "a loss"),
+        ("loss (lower is better)", "-0.5 .. -0.1", "a gain"),
+    ],
+)
+def test_a_row_says_what_it_shows(
+    cards: ModuleType, metric: str, interval: str, shows: str
+) -> None:
+    row = {"metric": metric, "interval": interval}
+    assert shows in cards.measured_table([row])
+
+
 @pytest.mark.parametrize("name", [name for name in LEGACY if name in ALGORITHMS])
 def test_methods_without_an_independent_gain_say_so(cards: ModuleType, name: str) -> None:
     assert "no independent" in cards.card(name, ()).lower()
