@@ -15,6 +15,7 @@ import argparse
 import logging
 import warnings
 
+import _method_data
 import _method_events
 import _method_language
 import _method_layers
@@ -25,7 +26,7 @@ from _loops import machine
 
 TARGET = 1.1
 
-SOURCES = (_method_events, _method_layers, _method_language, _method_optimizers)
+SOURCES = (_method_data, _method_events, _method_layers, _method_language, _method_optimizers)
 ENTRIES: Entries = dict(sorted({k: v for s in SOURCES for k, v in s.ENTRIES.items()}.items()))
 
 

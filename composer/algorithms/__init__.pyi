@@ -20,6 +20,7 @@ from composer.algorithms.gated_linear_units import GatedLinearUnits as GatedLine
 from composer.algorithms.ghost_batchnorm import GhostBatchNorm as GhostBatchNorm
 from composer.algorithms.gradient_clipping import GradientClipping as GradientClipping
 from composer.algorithms.gyro_dropout import GyroDropout as GyroDropout
+from composer.algorithms.infobatch import InfoBatch as InfoBatch
 from composer.algorithms.label_smoothing import LabelSmoothing as LabelSmoothing
 from composer.algorithms.lawa import LAWA as LAWA
 from composer.algorithms.layer_freezing import LayerFreezing as LayerFreezing

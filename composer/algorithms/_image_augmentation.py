@@ -186,10 +186,6 @@ class ImageAugmentation(Algorithm):
         self.__dict__.update(state)
         self._operations = operations_of(self.augmentation_set) or []
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"{type(self).__name__}({', '.join(values)})"
-
     @abstractmethod
     def transform(self) -> Callable[[Any], Any]:
         """Return what changes one image of the data set."""

@@ -96,9 +96,6 @@ class LowPrecisionNorm(Algorithm):
         self.apply_at = Event(apply_at)
         self.events = {self.apply_at: "convert"}
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(apply_at={self.apply_at.value!r})"
-
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values."""
         return {"apply_at": self.apply_at.value}

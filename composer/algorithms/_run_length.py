@@ -51,5 +51,7 @@ def share_done(method: object, state: State) -> float:
     if limit is not None and limit.unit not in _UNITS:
         elapsed = state.get_elapsed_duration()
         return 0.0 if elapsed is None else elapsed.value
-    total = total_batches(method, state)
-    return min(1.0, state.timestamp.batch.value / total) if total else 1.0
+    total, done = total_batches(method, state), state.timestamp.batch.value
+    if limit is not None and limit.unit is TimeUnit.EPOCH:
+        done += state.batches_left_out
+    return min(1.0, done / total) if total else 1.0

@@ -91,10 +91,6 @@ class WeightAverage(Algorithm):
         self._pairs: WeightPairs | None = None
         self._loaded: tuple[dict[str, Tensor], bool] | None = None
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"{type(self).__name__}({', '.join(values)})"
-
     def __getstate__(self) -> dict[str, Any]:
         # A copy must find the model it belongs to and that model's tensors itself.
         return {**self.__dict__, "_pairs": None, "_model": None}

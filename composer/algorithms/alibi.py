@@ -124,12 +124,6 @@ class Alibi(Algorithm):
         if train_sequence_length_scaling != 1:
             self.events = {Event.INIT: "convert", Event.AFTER_DATALOADER: "shorten"}
 
-    def __repr__(self) -> str:
-        return (
-            f"Alibi(max_sequence_length={self.max_sequence_length!r}, "
-            f"train_sequence_length_scaling={self.train_sequence_length_scaling!r})"
-        )
-
     @staticmethod
     def required_on_load() -> bool:
         """Return True: without it the model would not know positions."""

@@ -124,10 +124,6 @@ class BatchSizeSchedule(Algorithm):
         self.lr_scaling = lr_scaling
         self._rates = _ScaledRates()
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"BatchSizeSchedule({', '.join(values)})"
-
     def register(self, state: State, logger: Logger) -> None:
         """Be there when the optimizers step."""
         if self.lr_scaling is not None:
@@ -202,7 +198,8 @@ class _ScaledRates:
 
 
 def _in_order(milestones: Sequence[str]) -> list[Time[Any]]:
-    if isinstance(milestones, str) or not milestones:
+    is_list = isinstance(milestones, Sequence) and not isinstance(milestones, str)
+    if not (is_list and milestones):
         raise ConfigError(
             f"milestones={milestones!r} must be a list of times, such as ['0.1dur', '0.3dur']"
         )

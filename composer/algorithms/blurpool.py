@@ -158,13 +158,6 @@ class BlurPool(Algorithm):
         self.blur_first = blur_first
         self.min_channels = min_channels
 
-    def __repr__(self) -> str:
-        return (
-            f"BlurPool(replace_convs={self.replace_convs!r}, "
-            f"replace_maxpools={self.replace_maxpools!r}, blur_first={self.blur_first!r}, "
-            f"min_channels={self.min_channels!r})"
-        )
-
     @staticmethod
     def required_on_load() -> bool:
         """Return True: the weights of blurred convolutions have other names."""

@@ -58,9 +58,6 @@ class ChannelsLast(Algorithm):
     def __init__(self) -> None:
         pass
 
-    def __repr__(self) -> str:
-        return "ChannelsLast()"
-
     def convert(self, state: State, logger: Logger) -> None:
         """Convert the model."""
         apply_channels_last(state.model)

@@ -195,10 +195,6 @@ class ColOut(Algorithm):
         self.events = {Event.AFTER_DATALOADER: "cut"} if batch else {Event.FIT_START: "add"}
         self._transform: Callable[[Any], Any] | None = None
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"ColOut({', '.join(values)})"
-
     def add(self, state: State, logger: Logger) -> None:
         """Add the transform to the data set that is trained on."""
         if self._transform is None:

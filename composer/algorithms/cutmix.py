@@ -158,13 +158,6 @@ class CutMix(SampleMixing):
         self._box: Box = (0, 0, 0, 0)
         self._is_dense = False
 
-    def __repr__(self) -> str:
-        return (
-            f"CutMix(alpha={self.alpha!r}, interpolate_loss={self.interpolate_loss!r}, "
-            f"uniform_sampling={self.uniform_sampling!r}, input_key={self.input_key!r}, "
-            f"target_key={self.target_key!r})"
-        )
-
     def mix_inputs(self, state: State, logger: Logger) -> None:
         """Give the model images with pasted boxes."""
         inputs = check_tensor(self, "inputs", state.batch_get_item(self.input_key))

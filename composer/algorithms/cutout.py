@@ -111,10 +111,6 @@ class CutOut(Algorithm):
         self.uniform_sampling = uniform_sampling
         self.input_key = input_key
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in vars(self).items())
-        return f"CutOut({', '.join(values)})"
-
     def cut(self, state: State, logger: Logger) -> None:
         """Black out squares in the images of the batch."""
         images = check_tensor(self, "inputs", state.batch_get_item(self.input_key))

@@ -204,10 +204,6 @@ class Factorize(Algorithm):
         self.min_features = min_features
         self.latent_features = latent_features
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in vars(self).items())
-        return f"Factorize({', '.join(values)})"
-
     @staticmethod
     def required_on_load() -> bool:
         """Return True: the weights have other names and shapes."""

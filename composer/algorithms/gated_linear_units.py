@@ -250,10 +250,6 @@ class GatedLinearUnits(Algorithm):
         self.non_gated_layer_bias = non_gated_layer_bias
         self.feed_forward = feed_forward
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"GatedLinearUnits({', '.join(values)})"
-
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values."""
         return {**super().arguments(), "act_fn": name_of_activation(self.act_fn)}

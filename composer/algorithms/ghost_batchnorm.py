@@ -189,9 +189,6 @@ class GhostBatchNorm(Algorithm):
         check_whole("ghost_batch_size", ghost_batch_size, 1)
         self.ghost_batch_size = ghost_batch_size
 
-    def __repr__(self) -> str:
-        return f"GhostBatchNorm(ghost_batch_size={self.ghost_batch_size!r})"
-
     @staticmethod
     def required_on_load() -> bool:
         """Return True: weights and statistics have other names."""

@@ -151,12 +151,6 @@ class GradientClipping(Algorithm):
         # A copy belongs to another run.
         return {**self.__dict__, "_parameters": None}
 
-    def __repr__(self) -> str:
-        return (
-            f"GradientClipping(clipping_type={self.clipping_type!r}, "
-            f"clipping_threshold={self.clipping_threshold!r})"
-        )
-
     def collect(self, state: State, logger: Logger) -> None:
         """Look the parameters up once: walking through a model takes longer than clipping."""
         self._parameters = list(state.model.parameters())

@@ -241,9 +241,6 @@ class GyroDropout(Algorithm):
         self.tau = tau
         self._layers: list[GyroDropoutLayer] = []
 
-    def __repr__(self) -> str:
-        return f"GyroDropout(p={self.p!r}, sigma={self.sigma!r}, tau={self.tau!r})"
-
     def __getstate__(self) -> dict[str, object]:
         # A copy finds the layers of its own model.
         return {**self.__dict__, "_layers": []}

@@ -56,9 +56,10 @@ def smooth_labels(logits: Tensor, target: Tensor, smoothing: float = 0.1) -> Ten
     Source:
         Szegedy et al. 2015, section 7. Items without a class are our addition.
     """
+    has_indices = infer_target_type(logits, target) == "indices"
     class_dim = min(1, logits.ndim - 1)
     num_classes = logits.shape[class_dim]
-    if infer_target_type(logits, target) == "indices":
+    if has_indices:
         share = smoothing / num_classes
         return spread_indices(target, num_classes, class_dim, on=1 - smoothing + share, off=share)
     dense = target.float()
@@ -87,9 +88,6 @@ class LabelSmoothing(Algorithm):
         self.smoothing = smoothing
         self.target_key = target_key
         self._saved: Any = None
-
-    def __repr__(self) -> str:
-        return f"LabelSmoothing(smoothing={self.smoothing!r}, target_key={self.target_key!r})"
 
     def smooth(self, state: State, logger: Logger) -> None:
         """Give the loss smoothed targets."""

@@ -152,11 +152,6 @@ class LayerFreezing(Algorithm):
         # Frozen parameters by name, each with the number of the group it was in.
         self._home: dict[str, int] = {}
 
-    def __repr__(self) -> str:
-        return (
-            f"LayerFreezing(freeze_start={self.freeze_start!r}, freeze_level={self.freeze_level!r})"
-        )
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_run": None}
 

@@ -104,12 +104,6 @@ class MixUp(SampleMixing):
         super().__init__(interpolate_loss, input_key, target_key)
         self.alpha = alpha
 
-    def __repr__(self) -> str:
-        return (
-            f"MixUp(alpha={self.alpha!r}, interpolate_loss={self.interpolate_loss!r}, "
-            f"input_key={self.input_key!r}, target_key={self.target_key!r})"
-        )
-
     def blend(self, inputs: Tensor, pairing: Tensor) -> tuple[Tensor, float]:
         """Return blended inputs and the partners' share in them."""
         # The pairing stands in for the targets, which are mixed before the loss.

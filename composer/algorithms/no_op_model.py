@@ -63,9 +63,6 @@ class NoOpModel(Algorithm):
     def __init__(self) -> None:
         pass
 
-    def __repr__(self) -> str:
-        return "NoOpModel()"
-
     @staticmethod
     def required_on_load() -> bool:
         """Return True: the checkpoint holds the one parameter instead of a model."""

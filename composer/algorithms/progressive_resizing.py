@@ -189,10 +189,6 @@ class ProgressiveResizing(Algorithm):
         self.input_key = input_key
         self.target_key = target_key
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in vars(self).items())
-        return f"ProgressiveResizing({', '.join(values)})"
-
     def apply(self, event: Event, state: State, logger: Logger | None = None) -> None:
         """Resize the batch; a logger is not needed."""
         del event

@@ -227,9 +227,6 @@ class SAM(Algorithm):
         self.epsilon = epsilon
         self.interval = interval
 
-    def __repr__(self) -> str:
-        return f"SAM(rho={self.rho!r}, epsilon={self.epsilon!r}, interval={self.interval!r})"
-
     def wrap(self, state: State, logger: Logger) -> None:
         """Wrap the optimizer."""
         optimizers = state.named_optimizers

@@ -18,7 +18,6 @@ images. No independent gain was found, so measure before you rely on it.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from composer.algorithms._checks import check_number, check_tensor, check_whole
 from composer.algorithms._mixing import Key
+from composer.algorithms._sample_losses import check_sample_losses
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -183,20 +183,9 @@ class SelectiveBackprop(Algorithm):
         self.input_key = input_key
         self.target_key = target_key
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in vars(self).items())
-        return f"SelectiveBackprop({', '.join(values)})"
-
     def check(self, state: State, logger: Logger) -> None:
         """Refuse a model whose loss cannot be had per sample."""
-        loss: Callable[..., Any] = state.model.loss
-        parameters = inspect.signature(loss).parameters.values()
-        takes = any(p.name == "reduction" or p.kind is p.VAR_KEYWORD for p in parameters)
-        if not takes:
-            raise ConfigError(
-                f"SelectiveBackprop needs the loss of each sample: let {type(state.model).__name__}"
-                ".loss take reduction='none' and pass it on"
-            )
+        check_sample_losses("SelectiveBackprop", state.model)
 
     def apply(self, event: Event, state: State, logger: Logger | None = None) -> None:
         """Act on an event; a logger is not needed."""

@@ -204,10 +204,6 @@ class SeqLengthWarmup(Algorithm):
         self._num_warmup = 0
         self._has_reserved = False
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"SeqLengthWarmup({', '.join(values)})"
-
     def plan(self, state: State, logger: Logger) -> None:
         """Work out how many batches the warmup has."""
         self._num_warmup = int(self.duration * total_batches(self, state))

@@ -181,12 +181,6 @@ class SqueezeExcite(Algorithm):
         self.latent_channels = latent_channels
         self.min_channels = min_channels
 
-    def __repr__(self) -> str:
-        return (
-            f"SqueezeExcite(latent_channels={self.latent_channels!r}, "
-            f"min_channels={self.min_channels!r})"
-        )
-
     @staticmethod
     def required_on_load() -> bool:
         """Return True: there are more weights, and convolutions have other names."""

@@ -167,10 +167,6 @@ class StochasticDepth(Algorithm):
         self._layers: list[tuple[StochasticLayer, float]] | None = None
         self._share: float | None = None
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"StochasticDepth({', '.join(values)})"
-
     def __getstate__(self) -> dict[str, Any]:
         # A copy finds the layers of its own model.
         return {**self.__dict__, "_layers": None}

@@ -112,9 +112,6 @@ class WeightStandardization(Algorithm):
         check_whole("n_last_layers_ignore", n_last_layers_ignore, 0)
         self.n_last_layers_ignore = n_last_layers_ignore
 
-    def __repr__(self) -> str:
-        return f"WeightStandardization(n_last_layers_ignore={self.n_last_layers_ignore!r})"
-
     @staticmethod
     def required_on_load() -> bool:
         """Return True: the weights have other names and mean something else without it."""

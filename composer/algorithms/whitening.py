@@ -158,9 +158,6 @@ class Whitening(Algorithm):
         self.input_key = input_key
         self._is_done = False
 
-    def __repr__(self) -> str:
-        return f"Whitening(eps={self.eps!r}, input_key={self.input_key!r})"
-
     def match(self, event: Event, state: State) -> bool:
         """Return whether there is something to do: at the first batch, but not after it."""
         return event is Event.INIT or (event is Event.BATCH_START and not self._is_done)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Algorithm", "Order"]
 
 
+_MISSING = object()
+
+
 class Order(IntEnum):
     """Where a method stands among the methods that act on the same event."""
 
@@ -80,6 +83,13 @@ class Algorithm(Serializable):
             (name, getattr(self, name)) for name in _arguments(type(self)) if hasattr(self, name)
         )
         return {name: value for name, value in kept if _is_json(value)}
+
+    def __repr__(self) -> str:
+        kept = {name: getattr(self, name, _MISSING) for name in _arguments(type(self))}
+        # As JSON values where they are some, so that times and events read as they were given.
+        shown = kept | self.arguments()
+        values = (f"{name}={value!r}" for name, value in shown.items() if value is not _MISSING)
+        return f"{type(self).__name__}({', '.join(values)})"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps; subclasses add their own entries."""

@@ -132,6 +132,15 @@ class IndexCursor:
         mark = {"batches": num_batches, "samples": samples, "tail": tail, "draws": draws}
         return {**mark, **find_order(self._index_sampler).place(samples, self._start)}
 
+    def indices(self, num_batches: int) -> list[Any] | None:
+        """Return the indices of one of the last batches; ``None`` if they are not known (any more).
+
+        Args:
+            num_batches: its number in the epoch, from 1.
+        """
+        found = None if self._given is None else self._given.at(num_batches)
+        return None if found is None else found[1]
+
     def can_start_at(self, mark: Mark) -> bool:
         """Whether the order does not depend on how many ranks there were at the mark."""
         order = find_order(self._index_sampler)

@@ -13,15 +13,24 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from composer.distributed import comm
-from composer.distributed.sampler import KeyedSampler, iterate_from, num_left, order_of
+from composer.distributed.sampler import (
+    KeyedSampler,
+    epoch_size,
+    iterate_from,
+    num_left,
+    order_of,
+)
 from composer.errors import DataError
 
-__all__ = ["Mark", "Order", "SharedOrder", "check_tail", "find_order", "marker"]
+__all__ = ["BEGINNING", "Mark", "Order", "SharedOrder", "check_tail", "find_order", "marker"]
 
 _CHUNK = 1 << 16
 
 Mark = dict[str, Any]
 """Where an epoch stands; see :meth:`composer.core.index_cursor.IndexCursor.mark`."""
+
+BEGINNING: Mark = {"batches": 0, "samples": 0, "tail": [], "share": 0, "shares": 1, "draws": False}
+"""The beginning of an epoch."""
 
 
 def find_order(sampler: Any) -> Order:
@@ -147,7 +156,7 @@ class SharedOrder(Order):
         order, cursor = order_of(self.sampler), self._cursor(mark)
         turns = np.arange(-len(mark["tail"]), 0)
         positions = cursor + turns * mark["shares"] + mark["share"]
-        length = len(cast("Sized", self.sampler.dataset))
+        length = epoch_size(self.sampler)
         check_tail(mark, order(positions % max(1, length)).tolist())
         yield None
         yield from iterate_from(self.sampler, order, cursor)

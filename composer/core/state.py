@@ -140,6 +140,9 @@ class State(Serializable):
 
         # Optimizer steps for which a batch is cut; methods set it on BATCH_START.
         self.steps_per_batch = 1
+        # Batches that epochs had less than the loader has; a method that leaves some out counts
+        # them, so that schedules of the learning rate end with the run.
+        self.batches_left_out = 0
         self.batch: Any = None
         self.outputs: Any = None
         self.loss: Any = None

@@ -124,14 +124,17 @@ class DeviceImageLoader:
         self.indices = torch.empty(0, dtype=torch.int64)
 
     def __len__(self) -> int:
-        """Return the batches of an epoch."""
-        size, share = self.batch_size, num_left(self.sampler, 0)
-        return share // size if self.drop_last else -(-share // size)
+        """Return the batches of an epoch of all images."""
+        return self._num_batches(len(self.sampler))
+
+    def _num_batches(self, num_images: int) -> int:
+        size = self.batch_size
+        return num_images // size if self.drop_last else -(-num_images // size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the epoch's batches, or those that are left where a state was loaded."""
         self._num_given, self._num_to_skip = self._num_to_skip, 0
-        size, length = self.batch_size, len(self)
+        size, length = self.batch_size, self._num_batches(num_left(self.sampler, 0))
         epoch, order = self.sampler.epoch, order_of(self.sampler)
         replicas = self.sampler.num_replicas
         shares = iterate_from(self.sampler, order, self._num_given * size * replicas)

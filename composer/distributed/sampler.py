@@ -17,7 +17,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from composer.distributed.permutation import Permutation
 
-__all__ = ["KeyedSampler", "Order", "iterate_from", "num_left", "order_of"]
+__all__ = ["KeyedSampler", "Order", "epoch_size", "iterate_from", "num_left", "order_of"]
 
 Numbers = NDArray[np.integer]
 Order = Callable[[Numbers], Numbers]
@@ -33,7 +33,14 @@ class KeyedSampler(DistributedSampler[Any]):
     It is used as torch's class of which it is one, and shuffles by a
     :class:`~composer.distributed.permutation.Permutation`, whose key is the seed and the epoch:
     any position costs the same, and nothing as long as the data set is ever made.
+
+    Attributes:
+        chosen: the samples that epochs are made of, as indices in the data set, shape (K,); the
+            same on all ranks. ``None`` for all samples. Its length stays that of all samples:
+            epochs of fewer end before.
     """
+
+    chosen: Numbers | None = None
 
     def __iter__(self) -> Iterator[int]:
         return iterate_from(self, order_of(self), 0)
@@ -45,7 +52,12 @@ def order_of(sampler: DistributedSampler[Any]) -> Order:
     Args:
         sampler: this module's, or torch's own, whose permutation is drawn as torch draws it.
     """
-    length = _length(sampler)
+    chosen = sampler.chosen if isinstance(sampler, KeyedSampler) else None
+    order = _order_of_places(sampler, epoch_size(sampler))
+    return order if chosen is None else lambda positions: chosen[order(positions)]
+
+
+def _order_of_places(sampler: DistributedSampler[Any], length: int) -> Order:
     if not sampler.shuffle or length == 0:
         return _as_they_are
     if isinstance(sampler, KeyedSampler):
@@ -63,7 +75,7 @@ def iterate_from(sampler: DistributedSampler[Any], order: Order, cursor: int) ->
         order: what :func:`order_of` returned for it.
         cursor: how many samples of the epoch all ranks together have consumed, at least 0.
     """
-    length, step = _length(sampler), sampler.num_replicas
+    length, step = epoch_size(sampler), sampler.num_replicas
     end = cursor + num_left(sampler, cursor) * step
     for first in range(cursor + sampler.rank, end, step * _CHUNK):
         positions = np.arange(first, min(first + step * _CHUNK, end), step)
@@ -73,11 +85,14 @@ def iterate_from(sampler: DistributedSampler[Any], order: Order, cursor: int) ->
 
 def num_left(sampler: DistributedSampler[Any], cursor: int) -> int:
     """Return how many samples each rank gets after the first ``cursor`` of the epoch's order."""
-    left = max(0, _length(sampler) - cursor)
+    left = max(0, epoch_size(sampler) - cursor)
     return left // sampler.num_replicas if sampler.drop_last else -(-left // sampler.num_replicas)
 
 
-def _length(sampler: DistributedSampler[Any]) -> int:
+def epoch_size(sampler: DistributedSampler[Any]) -> int:
+    """Return how many samples all ranks together read in an epoch, each counted once."""
+    if isinstance(sampler, KeyedSampler) and sampler.chosen is not None:
+        return len(sampler.chosen)
     return len(cast("Sized", sampler.dataset))
 
 

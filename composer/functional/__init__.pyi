@@ -19,6 +19,7 @@ from composer.algorithms.gated_linear_units import (
 from composer.algorithms.ghost_batchnorm import apply_ghost_batchnorm as apply_ghost_batchnorm
 from composer.algorithms.gradient_clipping import apply_gradient_clipping as apply_gradient_clipping
 from composer.algorithms.gyro_dropout import apply_gyro_dropout as apply_gyro_dropout
+from composer.algorithms.infobatch import prune_samples as prune_samples
 from composer.algorithms.label_smoothing import smooth_labels as smooth_labels
 from composer.algorithms.layer_freezing import freeze_layers as freeze_layers
 from composer.algorithms.low_precision_groupnorm import (

@@ -138,7 +138,10 @@ class Schedule(ComposerScheduler):
         if planned is None or not _is_same(planned[0], state.max_duration, batches, ssr):
             run = Run(state.max_duration, batches, ssr)
             self._planned = planned = (run, self.plan(run))
-        return planned[1](state.timestamp)
+        left_out = state.batches_left_out
+        if left_out == 0 or planned[0].max_duration is None:
+            return planned[1](state.timestamp)
+        return planned[1](_counting(state.timestamp, left_out, planned[0].max_duration))
 
     def _resolve_positive(self, name: str, run: Run) -> Time[int]:
         """Resolve a time that the schedule divides by, under its argument's name.
@@ -161,6 +164,17 @@ class Schedule(ComposerScheduler):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={_shown(v)!r}" for k, v in self.__getstate__().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def _counting(timestamp: Timestamp, left_out: int, max_duration: Time[Any]) -> Timestamp:
+    """Return the time as it would be with the batches that were left out.
+
+    A run that is counted in epochs is as long as ever; one that is counted in batches takes others
+    in their place.
+    """
+    if max_duration.unit is not TimeUnit.EPOCH:
+        return timestamp
+    return timestamp.copy(batch=timestamp.batch.value + left_out)
 
 
 def _is_same(run: Run, max_duration: Time[Any] | None, batches: int | None, ssr: float) -> bool:

@@ -25,7 +25,7 @@ from composer.core.dataset_io import (
     reload_dataset_state,
 )
 from composer.core.index_cursor import IndexCursor, cursor_of, dataset_length, why_not_by_index
-from composer.core.index_order import Mark
+from composer.core.index_order import BEGINNING, Mark
 from composer.core.seeded_dataset import find_seeded
 from composer.core.state import State
 from composer.distributed.permutation import mix
@@ -131,13 +131,14 @@ class DataloaderPosition:
         """Return how many batches the current epoch has, counting those already trained on.
 
         Where the number of ranks or the batch size has changed within the epoch, it is neither what
-        it was nor what the loader says.
+        it was nor what the loader says; nor is it where samples are left out of the epoch.
         """
         own = state.dataloader_len
-        if own is None or state.timestamp.batch_in_epoch.value == 0:
-            return None if own is None else own.value
-        loader = _in_use(state)
-        cursor, mark = cursor_of(loader), self._mark(state, self._was_loaded)
+        if own is None:
+            return None
+        cursor, mark = cursor_of(_in_use(state)), BEGINNING
+        if state.timestamp.batch_in_epoch.value > 0:
+            mark = self._mark(state, self._was_loaded)
         if cursor is None or mark is None or own.value != len(cursor):
             return own.value
         left = cursor.num_batches_after(mark)

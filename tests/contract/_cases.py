@@ -12,7 +12,7 @@ from typing import Any
 
 from composer.core.algorithm import Algorithm
 from composer.registry import ALGORITHMS
-from tests.contract._workloads import LANGUAGE, VISION, Workload
+from tests.contract._workloads import BY_INDEX, LANGUAGE, VISION, Workload
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ CASES = [
     Case("GradientClipping", {"clipping_type": "adaptive", "clipping_threshold": 0.01}),
     Case("GyroDropout", {"p": 0.25, "sigma": 4, "tau": 2}),
     Case("GyroDropout", {"sigma": 4, "tau": 2}, LANGUAGE),
+    Case("InfoBatch", {"prune_ratio": 0.75}, BY_INDEX),
     Case("LabelSmoothing", {"smoothing": 0.2}),
     Case("LAWA", {"num_latest": 2, "update_interval": "1ba"}),
     Case("LAWA", {"num_latest": 3, "update_interval": "1ba", "lawa_start": "0.25dur"}, LANGUAGE),

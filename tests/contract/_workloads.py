@@ -21,6 +21,7 @@ from composer.algorithms.alibi.attention_surgery_functions import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from composer.distributed import comm
 from composer.models.base import ComposerModel
 from composer.models.tasks.classification import ComposerClassifier
 
@@ -34,14 +35,21 @@ SEQUENCE_LENGTH = 8
 
 @dataclass(frozen=True)
 class Workload:
-    """A model and its data; ``data()`` holds NUM_SAMPLES samples, always the same."""
+    """A model and its data; ``data()`` holds NUM_SAMPLES samples, always the same.
+
+    With ``is_keyed`` its loaders have the library's own sampler.
+    """
 
     name: str
     model: Callable[[], ComposerModel]
     data: Callable[[], Dataset[Any]]
+    is_keyed: bool = False
 
     def loader(self, batch_size: int = BATCH_SIZE, **keywords: Any) -> DataLoader[Any]:
-        return DataLoader(self.data(), batch_size, **keywords)
+        data = self.data()
+        if self.is_keyed:
+            keywords["sampler"] = comm.get_sampler(data, shuffle=keywords.pop("shuffle", False))
+        return DataLoader(data, batch_size, **keywords)
 
     def batch(self, size: int = NUM_SAMPLES) -> Any:
         """The first samples as one batch."""
@@ -184,5 +192,6 @@ class Sentences(Dataset[dict[str, Tensor]]):
 
 
 VISION = Workload("vision", vision_model, images)
+BY_INDEX = Workload("by index", vision_model, images, is_keyed=True)
 LANGUAGE = Workload("language", LanguageModel, Sentences)
 WORKLOADS = (VISION, LANGUAGE)

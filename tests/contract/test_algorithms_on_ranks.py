@@ -37,7 +37,9 @@ def train_every_case() -> dict[str, Any]:
 
 
 def trained_weights(case: Case) -> list[torch.Tensor]:
-    trainer = make_trainer(case, "3ba", train_dataloader=own_batches(case.workload))
+    workload = case.workload
+    data = workload.loader(BATCH_SIZE) if workload.is_keyed else own_batches(workload)
+    trainer = make_trainer(case, "3ba", train_dataloader=data)
     trainer.fit()
     return [parameter.detach().clone() for parameter in trainer.state.model.parameters()]
 

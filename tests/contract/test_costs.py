@@ -24,10 +24,15 @@ from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from tests.algorithms._runs import HandRun
 from tests.contract._cases import Case, first_cases
+from tests.contract._workloads import Workload
 
 
-def begun(methods: list[Algorithm], model: nn.Module, **settings: Any) -> HandRun:
+def begun(
+    methods: list[Algorithm], model: nn.Module, workload: Workload | None = None, **settings: Any
+) -> HandRun:
     run = HandRun(methods, model)
+    if workload is not None and workload.is_keyed:
+        run.state.set_dataloader(workload.loader(), "train")
     for name, value in settings.items():
         setattr(run.state, name, value)
     run.begin()
@@ -62,8 +67,8 @@ EVENTS_OF_STEPS = [
 
 @pytest.mark.parametrize("case", first_cases(), ids=str)
 def test_a_method_adds_no_call_to_events_it_does_not_act_on(case: Case) -> None:
-    run = begun([case.make()], case.workload.model(), **case.keywords)
-    plain = begun([], case.workload.model(), **case.keywords)
+    run = begun([case.make()], case.workload.model(), case.workload, **case.keywords)
+    plain = begun([], case.workload.model(), case.workload, **case.keywords)
     others = [event for event in EVENTS_OF_STEPS if event not in case.make().events]
     assert len(others) > 10
     for event in others:

@@ -6,11 +6,12 @@ import tracemalloc
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from torch.utils.data.distributed import DistributedSampler
 
 from composer.distributed import comm
-from composer.distributed.sampler import iterate_from, num_left, order_of
+from composer.distributed.sampler import epoch_size, iterate_from, num_left, order_of
 
 
 class Long:
@@ -91,3 +92,19 @@ def test_a_position_far_inside_needs_no_memory() -> None:
     tracemalloc.stop()
     assert len(set(found)) == 3000
     assert peak < 2**20
+
+
+def test_an_epoch_may_be_made_of_some_samples_only() -> None:
+    shares = [sampler("ours", 10, 2, rank) for rank in (0, 1)]
+    for each in shares:
+        each.chosen = np.array([1, 4, 5, 8, 9])
+    given = [list(each) for each in shares]
+    # Five samples for two ranks: the first one comes again.
+    assert len(given[0]) == len(given[1]) == 3
+    assert {*given[0], *given[1]} == {1, 4, 5, 8, 9}
+    rest = [list(iterate_from(each, order_of(each), 2)) for each in shares]
+    assert rest == [each[1:] for each in given]
+    assert [epoch_size(each) for each in shares] == [len(each) for each in shares] == [5, 5]
+    shares[0].chosen = None
+    assert epoch_size(shares[0]) == 10
+    assert len(list(shares[0])) == 5

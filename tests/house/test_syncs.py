@@ -97,7 +97,7 @@ def most_reads(
 ) -> int:
     """Train some batches on the made-up device and return the most reads of one batch."""
     model = workload.model().to("meta")
-    batches = [workload.batch()] * NUM_BATCHES
+    batches = workload.loader(2) if workload.is_keyed else [workload.batch()] * NUM_BATCHES
     reads = HostReads()
     watcher = ReadsPerBatch(reads)
     given: dict[str, Any] = {"loggers": Memory(), "progress_bar": False} | arguments

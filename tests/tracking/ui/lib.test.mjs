@@ -17,7 +17,7 @@ const { formatNumber, formatDuration, formatBytes } = await lib("format");
 const { colourOf } = await lib("colours");
 const { fromReport, fromRuns, timesAsFast } = await lib("ablation");
 const { costRows } = await lib("cost");
-const { figureInPage, fillPlaces } = await lib("custom");
+const { figureInPage, fillPlaces, namedRows } = await lib("custom");
 
 const run = (name, config, summary, more = {}) => ({
   name, display_name: name, tags: [], state: "finished", id: 1,
@@ -156,6 +156,10 @@ test("a specification's places are filled, and only its own", () => {
   const spec = { title: "${string:t} of ${field:x}", encoding: { x: { field: "${field:x}" } }, more: ["${string:none}", 3] };
   assert.deepEqual(fillPlaces(spec, { fields: { x: "a.b" }, strings: { t: "T" } }), { title: "T of a.b", encoding: { x: { field: "a\\.b" } }, more: ["", 3] });
   assert.deepEqual(fillPlaces("${field:constructor}", { fields: {}, strings: {} }), "constructor");
+});
+test("rows of a custom chart name their run, unless the table has names of its own", () => {
+  assert.deepEqual(namedRows({ columns: ["x"], rows: [[1]], label: "a" }), [{ name: "a", x: 1 }]);
+  assert.deepEqual(namedRows({ columns: ["name"], rows: [["own"]], label: "a" }), [{ name: "own" }]);
 });
 test("a figure is read out of a page without running it", () => {
   const page = 'x <script>Plotly.newPlot(later)</script><script>Plotly.newPlot("id", [{"x":[1,2],"name":"]}\\""}], {"title":{"text":"T"}}, {"responsive": true})</script>';

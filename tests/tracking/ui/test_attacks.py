@@ -5,6 +5,8 @@ from playwright.sync_api import Browser, expect
 
 from tests.tracking.tracker import Tracker
 
+pytest.importorskip("plotly", reason="some of the attacks are its figures")
+
 PAGES = [
     "",
     "local/attacked",

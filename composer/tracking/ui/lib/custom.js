@@ -31,7 +31,7 @@ export function fillPlaces(spec, { fields, strings }) {
 }
 
 // A table's rows as objects, each with the name of its run.
-export function namedRows({ columns, rows }, label) {
+export function namedRows({ columns, rows, label }) {
   return rows.map((row) => ({ name: label, ...Object.fromEntries(columns.map((column, i) => [column, row[i]])) }));
 }
 

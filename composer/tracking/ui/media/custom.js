@@ -7,14 +7,14 @@ import { Framed } from "./framed.js";
 
 const MOST_ROWS = 100_000;
 
-// `custom` is what `customOf` found; `table` the rows it draws.
-export function CustomChart({ custom, table, label }) {
+// `custom` is what `customOf` found; `tables` what it draws: {columns, rows, label}, one of each run.
+export function CustomChart({ custom, tables }) {
   const { value: found, error } = useAnswer(() => get("/api/custom_chart", { name: custom.name }), custom.name);
-  const chart = useMemo(() => found?.spec && { spec: fillPlaces(found.spec, custom), rows: namedRows({ ...table, rows: table.rows.slice(0, MOST_ROWS) }, label) }, [found, table]);
+  const chart = useMemo(() => found?.spec && { spec: fillPlaces(found.spec, custom), rows: tables.flatMap(namedRows).slice(0, MOST_ROWS) }, [found]);
   if (error) return html`<p class="error">${error.message}</p>`;
   if (found && !found.spec) return html`<p class="hint">The specification ${custom.name} is not on this server, so only its table is shown. <code>wandb.Api().create_custom_chart</code> puts it there.</p>`;
   if (!chart) return html`<div class="empty" aria-busy="true" />`;
-  return html`<${Framed} key=${JSON.stringify(custom)} kind="vega" chart=${chart} height=${320} title=${found.title || custom.name} />`;
+  return html`<${Framed} kind="vega" chart=${chart} height=${320} title=${found.title || custom.name} />`;
 }
 
 export function PlotlyFile({ where, path, title }) {

@@ -12,6 +12,8 @@ import { Heat } from "./heat.js";
 import { Tables } from "./table.js";
 import { Value } from "./value.js";
 
+const MOST_TABLES = 2;
+
 // `series` are single runs: {id, label, colour, run}.
 export function MediaPanel({ where, name, kind, series, query }) {
   const runs = series.filter((each) => each.run?.summary && pathOf(each.run.summary, name));
@@ -27,7 +29,7 @@ export function MediaPanel({ where, name, kind, series, query }) {
   return html`<section class="box media-box"><div class="media-head"><h2>${name}</h2>
       ${kind !== "histogram" && steps.length > 1 && html`<label class="field">Step <input type="range" min="0" max=${steps.length - 1} value=${Math.max(0, steps.findLastIndex((each) => each <= step))} onInput=${(event) => onStep(steps[Number(event.target.value)])} aria-valuetext=${`step ${step}`} /><output>${formatNumber(step)}</output></label>`}</div>
     ${error && html`<p class="error">${error.message}</p>`}
-    ${isTable ? html`<${Tables} query=${query} key=${at.map((each) => each?.value.path).join()} name=${name} sources=${runs.map((each, i) => ({ where: { ...where, run: each.id }, value: at[i]?.value, label: each.label, colour: each.colour, preset: presetOf(each.run, name), custom: customOf(each.run, name) })).filter((source) => source.value).slice(0, 2)} />`
+    ${isTable ? html`<${Tables} query=${query} key=${at.map((each) => each?.value.path).join()} name=${name} sources=${runs.map((each, i) => ({ where: { ...where, run: each.id }, value: at[i]?.value, label: each.label, colour: each.colour, preset: presetOf(each.run, name), custom: customOf(each.run, name) })).filter((source) => source.value).filter((source, i) => i < MOST_TABLES || source.custom)} />`
     : html`<div class="media-runs">${runs.map((each, i) => at[i] && html`<div key=${each.id} class="media-run">${series.length > 1 && html`<p class="media-name"><${Dot} colour=${each.colour} /> ${each.label}</p>`}
         ${kind === "histogram" ? html`<${Heat} values=${lists[i].filter((point) => point.value?._type === "histogram")} colour=${each.colour} label=${name} />` : html`<${Value} where=${{ ...where, run: each.id }} value=${at[i].value} name=${name} label=${each.label} groups=${classesOf(each.run, name)} query=${query} />`}</div>`)}</div>`}
   </section>`;

@@ -19,7 +19,7 @@ const PICTURE_ROW = 68;
 const LEAST_WIDTH = 120;
 const JOINED_WIDTH = 200;
 
-// `sources` are {where, value, label}: one table, or two that may be compared.
+// `sources` are {where, value, label}: one table, two that may be compared, or several for one custom chart.
 // How it is filtered, sorted and compared stands in the address under the key's name.
 export function Tables({ sources: given, name, query }) {
   const sources = given.map((source) => ({ ...source, ...tablePlace(source) }));
@@ -34,10 +34,13 @@ export function Tables({ sources: given, name, query }) {
   }, [files, by, onlyDifferent]);
   if (error) return html`<p class="error">${error.message}</p>`;
   if (!files) return html`<div class="empty" aria-busy="true" />`;
-  return html`${shared.length > 0 && html`<div class="toolbar"><label class="field">Compare by <select onChange=${(event) => setBy(event.target.value)}><option value="">nothing</option>${shared.map((column) => html`<option key=${column} value=${column} selected=${column === by}>${column}</option>`)}</select></label>
+  // One chart for all runs, as its specification may tell them apart by name.
+  const custom = sources[0]?.custom;
+  return html`${custom && html`<${CustomChart} key=${JSON.stringify([custom, sources.map((source) => source.label)])} custom=${custom} tables=${files.map((table, i) => ({ ...table, label: sources[i].label }))} />`}
+    ${shared.length > 0 && html`<div class="toolbar"><label class="field">Compare by <select onChange=${(event) => setBy(event.target.value)}><option value="">nothing</option>${shared.map((column) => html`<option key=${column} value=${column} selected=${column === by}>${column}</option>`)}</select></label>
       ${joined && html`<button type="button" class="button toggle" aria-pressed=${String(Boolean(onlyDifferent))} onClick=${() => setOnlyDifferent(onlyDifferent ? "" : "1")}>Only what differs</button>`}</div>`}
     ${joined ? html`<${Table} table=${joined} name=${name} query=${query} wheres=${(column) => sources[column === 0 ? 0 : (column - 1) % 2].where} isJoined />`
-    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}${sources[i].preset && html`<${Preset} table=${table} preset=${sources[i].preset} colour=${sources[i].colour} />`}${sources[i].custom && html`<${CustomChart} custom=${sources[i].custom} table=${table} label=${sources[i].label} />`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
+    : files.map((table, i) => html`<div key=${sources[i].where.run}>${sources.length > 1 && html`<p class="hint">${sources[i].label}</p>`}${sources[i].preset && html`<${Preset} table=${table} preset=${sources[i].preset} colour=${sources[i].colour} />`}<${Table} table=${table} name=${name} query=${query} wheres=${() => sources[i].where} /></div>`)}`;
 }
 
 const useKept = (query, key) => [query.get(key), (value) => setQuery({ [key]: value }, { replace: true })];

@@ -29,7 +29,7 @@ export function ProjectPage({ where, tab, rest, query }) {
     <nav class="tabs" aria-label="Parts of the project">
       ${TABS.map(([name, title]) => html`<a key=${name} href=${`${projectPath(where, ...(name ? [name] : []))}${search}`} aria-current=${name === (tab ?? "") ? "page" : undefined}>${title}</a>`)}
       <span class="spacer" />
-      ${!data.isLive && html`<span class="offline" role="status">No connection; trying again</span>`}
+      ${!data.isLive && !data.error && html`<span class="offline" role="status">No connection; trying again</span>`}
       <${Views} where=${where} />
     </nav>
     ${data.error ? html`<div class="empty"><p class="error" role="alert">${data.error.message}</p></div>` : data.isLoaded ? html`<${Page} data=${data} view=${view} rest=${rest} query=${query} />` : html`<div class="empty" aria-busy="true" />`}
