@@ -15,6 +15,8 @@ from composer.errors import ConfigError
 
 __all__ = ["main", "make_parser"]
 
+_LEAST = {"nproc": 1, "kill": 0, "times": 1, "batches": 1, "batches-per-epoch": 1}
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand.
@@ -33,6 +35,10 @@ def main(argv: Sequence[str]) -> int:
     from composer.testing.trial import Trial
     from composer.testing.verify import as_stops, verify_program
 
+    for name, least in _LEAST.items():
+        given = getattr(arguments, name.replace("-", "_"))
+        if given < least:
+            raise ConfigError(f"--{name}={given} must be at least {least}")
     if arguments.kill and arguments.nproc > 1:
         raise ConfigError("--kill works with one process; leave out -n or --kill")
     command = [arguments.script, *arguments.script_args]
@@ -56,8 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
         "checkpoints are left out, and nothing outside a temporary folder is written by it.",
     )
     add = parser.add_argument
-    add("--at", nargs="+", metavar="WHERE", help="where to interrupt: 7ba in the middle of an "
-        "epoch, 2ep between epochs [random batches]")  # fmt: skip
+    add("--at", type=_split, metavar="WHERE", help="where to interrupt: 7ba in the middle of an "
+        "epoch, 2ep between epochs; several as 7ba,2ep [random batches]")  # fmt: skip
     add("--times", type=int, default=2, metavar="N", help="how many random interruptions [2]")
     add("--kill", type=int, default=0, metavar="N", help="end the script by SIGKILL at N random "
         "moments instead, saving every batch")  # fmt: skip
@@ -71,6 +77,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("script", metavar="SCRIPT", help="what to run")
     add("script_args", metavar="...", nargs=argparse.REMAINDER, help="its arguments")
     return parser
+
+
+def _split(text: str) -> list[str]:
+    return text.split(",")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from composer.errors import ArgumentTypeError, ObjectNotFoundError, StorageError
+from composer.storage.checks import check_target
 from composer.storage.failures import translated
 from composer.storage.object_store import ObjectStore, ObjectStoreTransientError, Progress
 from composer.storage.uri import is_uri, parse_uri, store_of
@@ -83,8 +84,7 @@ def get_file(
         StorageError: it could not be fetched.
     """
     target = os.fspath(destination)
-    if not overwrite and os.path.lexists(target):
-        raise FileExistsError(f"{target!r} exists and may not be overwritten")
+    check_target(target, overwrite)
     for _ in range(_MAX_LINKS):
         with _fetching(path, object_store, progress_bar) as (fetch, name):
             found, is_there = _fetch_through_links(fetch, name, target, overwrite)

@@ -12,15 +12,16 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from composer.errors import ConfigError, ObjectNotFoundError, StorageTransientError
-from composer.storage.failures import http_status, translated
-from composer.storage.object_store import (
-    ObjectStore,
-    Progress,
+from composer.errors import ConfigError, ObjectNotFoundError
+from composer.storage.checks import (
+    check_arrived,
     check_name,
     check_source,
+    check_target,
     exists_already,
 )
+from composer.storage.failures import http_status, translated
+from composer.storage.object_store import ObjectStore, Progress
 from composer.utils.atomic import atomic_write
 from composer.utils.import_helpers import MissingConditionalImportError, import_extra
 
@@ -146,8 +147,7 @@ class FsspecObjectStore(ObjectStore):
         callback: Progress | None = None,
     ) -> None:
         """Fetch an object into a local file; see :meth:`ObjectStore.download_object`."""
-        if not overwrite and os.path.lexists(filename):
-            raise FileExistsError(f"{os.fspath(filename)!r} exists and may not be overwritten")
+        check_target(filename, overwrite)
         size = self.get_object_size(object_name)
         uri = self.get_uri(object_name)
         with (
@@ -157,8 +157,7 @@ class FsspecObjectStore(ObjectStore):
             # Written through its name by the file system; the handle lets it appear at the end.
             self._fs.get_file(self._path(object_name), file.name, callback=_tracker(callback, size))
             received = os.path.getsize(file.name)
-            if received != size:
-                raise StorageTransientError(f"{uri!r} has {size} bytes and {received} arrived")
+            check_arrived(uri, size, received)
             if callback is not None:
                 callback(size, size)
 

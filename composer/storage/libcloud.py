@@ -6,9 +6,10 @@ import os
 from typing import Any
 
 from composer.env import Variable
-from composer.errors import ConfigError, ObjectNotFoundError, StorageTransientError, did_you_mean
+from composer.errors import ConfigError, ObjectNotFoundError, did_you_mean
+from composer.storage.checks import check_arrived, check_name, check_source, check_target
 from composer.storage.failures import translated
-from composer.storage.object_store import ObjectStore, Progress, check_name, check_source
+from composer.storage.object_store import ObjectStore, Progress
 from composer.utils.atomic import atomic_write
 from composer.utils.import_helpers import import_extra
 
@@ -97,8 +98,7 @@ class LibcloudObjectStore(ObjectStore):
         callback: Progress | None = None,
     ) -> None:
         """Fetch an object into a local file; see :meth:`ObjectStore.download_object`."""
-        if not overwrite and os.path.lexists(filename):
-            raise FileExistsError(f"{os.fspath(filename)!r} exists and may not be overwritten")
+        check_target(filename, overwrite)
         found = self._get("download", object_name)
         uri = self.get_uri(object_name)
         with (
@@ -111,10 +111,7 @@ class LibcloudObjectStore(ObjectStore):
                 received += len(chunk)
                 if callback is not None:
                     callback(received, int(found.size))
-            if received != int(found.size):
-                raise StorageTransientError(
-                    f"{uri!r} has {found.size} bytes and {received} arrived"
-                )
+            check_arrived(uri, int(found.size), received)
 
     def list_objects(self, prefix: str | None = None) -> list[str]:
         """Return the names that begin with ``prefix``, sorted; all if ``None``."""

@@ -14,20 +14,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from composer.errors import (
-    ConfigError,
-    ObjectExistsError,
-    ObjectNotFoundError,
-    StorageTransientError,
-)
+from composer.errors import StorageTransientError
+from composer.storage.checks import exists_already
 
 __all__ = [
     "ObjectStore",
     "ObjectStoreTransientError",
     "Progress",
-    "check_name",
-    "check_source",
-    "exists_already",
 ]
 
 StrPath = str | os.PathLike[str]
@@ -153,39 +146,3 @@ class ObjectStore(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def check_name(object_name: str) -> str:
-    """Return an object's name without slashes in front.
-
-    Raises:
-        ValueError: it is empty, or climbs out of the store with ``..``.
-    """
-    name = object_name.lstrip("/")
-    if not name or ".." in name.split("/"):
-        raise ConfigError(
-            f"{object_name!r} cannot be an object's name; use one such as 'run-1/ep1.pt', without "
-            "'..'"
-        )
-    return name
-
-
-def exists_already(uri: str) -> ObjectExistsError:
-    """Return the error for an object that was to be new."""
-    return ObjectExistsError(
-        f"{uri!r} exists and may not be overwritten. Allow overwriting, or use another name."
-    )
-
-
-def check_source(filename: StrPath) -> int:
-    """Return the size in bytes of a local file that is to be uploaded.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    if not os.path.isfile(filename):
-        raise ObjectNotFoundError(
-            f"there is no local file {os.fspath(filename)!r} to upload; a folder is uploaded file "
-            "by file"
-        )
-    return os.path.getsize(filename)

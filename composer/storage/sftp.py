@@ -14,14 +14,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from composer.env import Variable
 from composer.errors import ConfigError, ObjectNotFoundError, did_you_mean
+from composer.storage.checks import check_name, check_source, check_target, exists_already
 from composer.storage.failures import translated
-from composer.storage.object_store import (
-    ObjectStore,
-    Progress,
-    check_name,
-    check_source,
-    exists_already,
-)
+from composer.storage.object_store import ObjectStore, Progress
 from composer.utils.atomic import atomic_write
 from composer.utils.import_helpers import import_extra
 
@@ -148,8 +143,7 @@ class SFTPObjectStore(ObjectStore):
         callback: Progress | None = None,
     ) -> None:
         """Fetch an object into a local file; see :meth:`ObjectStore.download_object`."""
-        if not overwrite and os.path.lexists(filename):
-            raise FileExistsError(f"{os.fspath(filename)!r} exists and may not be overwritten")
+        check_target(filename, overwrite)
         self.get_object_size(object_name)
         with (
             self._session("download", object_name) as sftp,

@@ -22,8 +22,9 @@ from composer.errors import (
     StorageTransientError,
     UploadError,
 )
+from composer.storage.checks import check_name, exists_already
 from composer.storage.files import shown_progress
-from composer.storage.object_store import ObjectStore, check_name, exists_already
+from composer.storage.object_store import ObjectStore
 from composer.storage.queue import WaitingFiles, place_for
 from composer.storage.schedule import Schedule, Upload
 from composer.storage.transfer import Carrier, HelperProcess, InThisProcess

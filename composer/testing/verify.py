@@ -110,8 +110,11 @@ def verify_program(
         ignore_metrics: names of metrics not to compare, as glob patterns.
         folder: where to write; ``None`` for a temporary folder.
     """
-    if num_interruptions < 1:
-        raise ConfigError(f"num_interruptions={num_interruptions} must be at least 1")
+    if num_interruptions < 1 or num_kills < 0:
+        raise ConfigError(
+            f"num_interruptions={num_interruptions} must be at least 1, and num_kills={num_kills} "
+            "at least 0"
+        )
     with ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="composer-verify-"))

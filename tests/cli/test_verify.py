@@ -84,11 +84,23 @@ def test_a_script_that_does_not_resume_exactly_is_told_why(tmp_path: Path) -> No
     assert "the data differ at batch 4" in found.stdout, found.stdout + found.stderr
 
 
+def test_places_to_interrupt_at_stand_before_the_script() -> None:
+    found = verify.make_parser().parse_args(["--at", "7ba,2ep", "train.py", "--at", "mine"])
+    assert (found.at, found.script) == (["7ba", "2ep"], "train.py")
+    assert found.script_args == ["--at", "mine"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["nowhere.py"], "no script 'nowhere.py' here"),
         (["-n", "2", "--kill", "3", __file__], "--kill works with one process"),
+        (["-n", "0", __file__], "--nproc=0 must be at least 1"),
+        (["--kill", "-1", __file__], "--kill=-1 must be at least 0"),
+        (["--times", "0", __file__], "--times=0 must be at least 1"),
+        (["--batches", "0", __file__], "--batches=0 must be at least 1"),
+        (["--batches-per-epoch", "0", __file__], "--batches-per-epoch=0 must be at least 1"),
+        (["--at", "7", __file__], "'7' must be batches or epochs"),
     ],
 )
 def test_what_cannot_work_is_refused(words: list[str], message: str) -> None:

@@ -6,6 +6,7 @@ A cell is "yes" where the test of its column runs the method and passes; what de
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -110,17 +111,20 @@ _NO_SCORES = Refusal(
     "the one parameter of NoOpModel gives no scores that targets could be compared with",
     "cannot tell the kind of targets",
 )
+_NO_LOSS_EACH = Refusal(
+    "the one parameter of NoOpModel has no loss for each sample, by which to select",
+    "the loss of each of",
+)
+_ONE_VIEW = Refusal(
+    "a run has one set of weights to evaluate with", "both replace the weights used for evaluation"
+)
+_MIXES_TARGETS, _AVERAGES = ("CutMix", "LabelSmoothing", "MixUp"), ("EMA", "LAWA", "SWA")
 REFUSALS: dict[Set[str], Refusal] = {
-    frozenset({"NoOpModel", name}): _NO_SCORES for name in ("CutMix", "LabelSmoothing", "MixUp")
-} | {
-    frozenset({"NoOpModel", "SelectiveBackprop"}): Refusal(
-        "the one parameter of NoOpModel has no loss for each sample, by which to select",
-        "the loss of each of",
-    ),
-    frozenset({"EMA", "SWA"}): Refusal(
-        "a run has one set of weights to evaluate with",
-        "both replace the weights used for evaluation",
-    ),
+    **{
+        frozenset({"NoOpModel", each}): _NO_SCORES for each in ("CutMix", "LabelSmoothing", "MixUp")
+    },
+    frozenset({"NoOpModel", "SelectiveBackprop"}): _NO_LOSS_EACH,
+    **{frozenset(pair): _ONE_VIEW for pair in itertools.combinations(_AVERAGES, 2)},
 }
 
 

@@ -31,9 +31,12 @@ NEIGHBOURS: list[Pair] = [
 
 def combinable(workload: Workload, favour_last: bool) -> list[Case]:
     """The methods of a workload without one of each two that refuse each other."""
-    others = [sorted(pair) for pair in REFUSALS if "NoOpModel" not in pair]
-    left_out = {"NoOpModel", *(pair[0 if favour_last else -1] for pair in others)}
-    return [case for case in first_cases(workload) if case.name not in left_out]
+    cases, kept = first_cases(workload), list[Case]()
+    for case in cases[::-1] if favour_last else cases:
+        is_refused = any(frozenset({case.name, other.name}) in REFUSALS for other in kept)
+        if case.name != "NoOpModel" and not is_refused:
+            kept.append(case)
+    return kept[::-1] if favour_last else kept
 
 
 def each_pair(pairs: list[Pair]) -> pytest.MarkDecorator:
@@ -70,7 +73,7 @@ def _noted_apply(method: Algorithm, acted: Any, event: Event, state: Any, logger
 @workloads
 @pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "reversed"])
 def test_all_methods_train_together(workload: Workload, is_reversed: bool) -> None:
-    """Both runs together hold every pair that does not refuse each other."""
+    """Without those that another one refuses; they are tried with neighbours and in all pairs."""
     cases = combinable(workload, favour_last=is_reversed)
     methods = [case.make() for case in cases]
     methods = methods[::-1] if is_reversed else methods
