@@ -35,12 +35,13 @@ from torch.utils.checkpoint import (
 )
 
 from composer.algorithms._checks import warn_no_effect
-from composer.algorithms._targets import Target, find_targets
+from composer.algorithms._targets import Target, check_target, find_targets
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.errors import ArgumentTypeError, ConfigError, unknown_name
+from composer.utils.iter_helpers import ensure_tuple
 
 __all__ = ["ActivationCheckpointing", "apply_activation_checkpointing"]
 
@@ -142,8 +143,12 @@ def _operators(save: str | Sequence[str]) -> list[Any]:
         if save not in _SETS:
             raise unknown_name("save", save, _SETS, "A list may name torch operators")
         names: Sequence[str] = [name for name in _SETS[save] if hasattr(torch.ops.aten, name)]
-    else:
+    elif isinstance(save, Sequence):
         names = save
+    else:
+        raise ArgumentTypeError(
+            f"save must be one of {list(_SETS)}, a list of operators, or a function; got {save!r}"
+        )
     return [overload for name in names for overload in _overloads(name)]
 
 
@@ -207,12 +212,11 @@ class ActivationCheckpointing(Algorithm):
     writes = ("model",)
 
     def __init__(self, modules: str | Sequence[str] | None = None, save: Saved = "matmuls") -> None:
+        for target in ensure_tuple(modules):
+            check_target("modules", target)
         _contexts(save)
         self.modules = modules
         self.save = save
-
-    def __repr__(self) -> str:
-        return f"ActivationCheckpointing(modules={self.modules!r}, save={self.save!r})"
 
     def convert(self, state: State, logger: Logger) -> None:
         """Checkpoint the modules."""

@@ -27,7 +27,7 @@ from typing import TypeGuard
 from torch import nn
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_choice, check_number
+from composer.algorithms._checks import check_choice, check_number, check_text
 from composer.algorithms._deferred_scores import DeferredLinear
 from composer.algorithms._targets import find_targets
 from composer.core.algorithm import Algorithm
@@ -136,13 +136,11 @@ class FusedLinearCrossEntropy(Algorithm):
     writes = ("model",)
 
     def __init__(self, head: str | None = None, z_loss: float = 0.0, kernel: str = "auto") -> None:
+        if head is not None:
+            check_text("head", head)
         check_number("z_loss", z_loss, low=0)
         check_choice("kernel", kernel, _KERNELS)
         self.head, self.z_loss, self.kernel = head, z_loss, kernel
-
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"FusedLinearCrossEntropy({', '.join(values)})"
 
     def convert(self, state: State, logger: Logger) -> None:
         """Replace the output layer."""
