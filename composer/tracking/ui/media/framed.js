@@ -6,6 +6,7 @@ import { themeColours } from "../charts/frame.js";
 import { useVisible } from "../charts/use_lines.js";
 import { bytesOf, colourAt, PALETTE } from "../lib/colours.js";
 import { IconButton } from "../parts/icon.js";
+import { failed } from "../parts/toast.js";
 import { isDark } from "../state.js";
 
 const LIMIT_S = 10;
@@ -54,7 +55,7 @@ function Frame({ kind, chart, title, height: given, round, onAgain }) {
 
 // Gives a frame its chart and watches over it; returns how to let go.
 function hold(frame, chart, setState, mayReturn) {
-  let heard = 0;
+  let owedSince = null; // when it was given something to do or asked, until it answers
   let limit = LOAD_S;
   let settle = () => {};
   let isDrawn = false;
@@ -62,32 +63,32 @@ function hold(frame, chart, setState, mayReturn) {
   const say = (message) => frame.current?.contentWindow?.postMessage(message, "*");
   const end = (state) => { clearInterval(timer); setState((before) => ({ ...before, ...state })); settle(); };
   const answers = {
-    ready: () => { limit = LIMIT_S; say({ kind: "draw", chart, theme: themeOf() }); },
+    ready: () => { limit = LIMIT_S; owedSince = performance.now(); say({ kind: "draw", chart, theme: themeOf() }); },
     drawn: ({ height, notes }) => {
       isDrawn = true;
       setState((before) => ({ ...before, phase: "drawn", height: Math.max(before.height, within(height)), notes: notes.slice(0, 3).map(String) }));
       settle();
     },
-    failed: ({ text }) => end({ phase: "failed", text: String(text) }),
+    failed: ({ text }) => (isDrawn ? failed(new Error(String(text))) : end({ phase: "failed", text: String(text) })),
     picture: ({ address }) => save(address),
     alive: () => {},
   };
   const onMessage = ({ source, data }) => {
     if (!frame.current || source !== frame.current.contentWindow || !Object.hasOwn(answers, data?.kind)) return;
-    heard = performance.now();
+    owedSince = null;
     answers[data.kind](data);
   };
+  // Browsers slow clocks of hidden pages down: what counts is how long an answer is owed.
   const watch = () => {
-    if (document.hidden) heard = performance.now(); // Frames out of sight are slowed down by the browser.
-    else if (performance.now() - heard > limit * 1000) end({ phase: isDrawn && mayReturn ? "lost" : "stopped" });
-    else say({ kind: "ask" });
+    if (owedSince === null) { owedSince = performance.now(); say({ kind: "ask" }); }
+    else if (performance.now() - owedSince > limit * 1000) end({ phase: isDrawn && mayReturn ? "lost" : "stopped" });
   };
   addEventListener("message", onMessage);
   let isGone = false;
   inTurn(() => new Promise((resolve) => {
     if (isGone) { resolve(); return; }
     settle = resolve;
-    heard = performance.now();
+    owedSince = performance.now();
     timer = setInterval(watch, ASK_S * 1000);
     setState((before) => ({ ...before, phase: "drawing" }));
   }));
