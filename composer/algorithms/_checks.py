@@ -22,7 +22,6 @@ __all__ = [
     "check_flags",
     "check_number",
     "check_tensor",
-    "check_text",
     "check_whole",
     "read_time",
     "warn_no_effect",
@@ -109,16 +108,6 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         raise ConfigError(f"{name}={value!r} is not known.{did_you_mean(value, choices)}")
-
-
-def check_text(name: str, value: object) -> None:
-    """Refuse what is no text.
-
-    Raises:
-        TypeError: with what it is.
-    """
-    if not isinstance(value, str):
-        raise ArgumentTypeError(f"{name} must be text, got {value!r} ({type(value).__name__})")
 
 
 def check_tensor(method: object, what: str, value: Any) -> Tensor:

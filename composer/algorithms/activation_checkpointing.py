@@ -41,7 +41,6 @@ from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.errors import ArgumentTypeError, ConfigError, unknown_name
-from composer.utils.iter_helpers import ensure_tuple
 
 __all__ = ["ActivationCheckpointing", "apply_activation_checkpointing"]
 
@@ -139,16 +138,17 @@ def _operators(save: str | Sequence[str]) -> list[Any]:
         UnknownNameError: no such set or operator.
         TypeError: no text.
     """
+    if not isinstance(save, Sequence):
+        raise ArgumentTypeError(
+            f"save must be one of {', '.join(_SETS)}, a list of operators' names, or a policy, got "
+            f"{save!r}"
+        )
     if isinstance(save, str):
         if save not in _SETS:
             raise unknown_name("save", save, _SETS, "A list may name torch operators")
         names: Sequence[str] = [name for name in _SETS[save] if hasattr(torch.ops.aten, name)]
-    elif isinstance(save, Sequence):
-        names = save
     else:
-        raise ArgumentTypeError(
-            f"save must be one of {list(_SETS)}, a list of operators, or a function; got {save!r}"
-        )
+        names = save
     return [overload for name in names for overload in _overloads(name)]
 
 
@@ -166,14 +166,10 @@ def _overloads(name: object) -> list[Any]:
 
 def _find(model: nn.Module, modules: Target | Sequence[Target] | None) -> dict[str, nn.Module]:
     """Return the modules by name, outermost only."""
+    targets = _targets(modules)
     if modules is None:
-        targets: list[Target] = [
-            name
-            for each in model.modules()
-            for name in getattr(each, "_no_split_modules", None) or ()
-        ]
-    else:
-        targets = [modules] if isinstance(modules, str | type) else list(modules)
+        blocks = (getattr(each, "_no_split_modules", None) for each in model.modules())
+        targets = [name for names in blocks for name in names or ()]
     found: dict[str, nn.Module] = {}
     for target in targets:
         found |= find_targets(model, target)
@@ -182,6 +178,20 @@ def _find(model: nn.Module, modules: Target | Sequence[Target] | None) -> dict[s
         for name, module in found.items()
         if not any(name.startswith(f"{other}.") for other in found)
     }
+
+
+def _targets(modules: Target | Sequence[Target] | None) -> list[Target]:
+    """Return them as a list.
+
+    Raises:
+        TypeError: something that points at no module.
+    """
+    if modules is None:
+        return []
+    targets: list[Any] = [*modules] if isinstance(modules, list | tuple) else [modules]
+    for target in targets:
+        check_target("modules", target)
+    return targets
 
 
 def _check(name: str, module: nn.Module) -> None:
@@ -212,11 +222,13 @@ class ActivationCheckpointing(Algorithm):
     writes = ("model",)
 
     def __init__(self, modules: str | Sequence[str] | None = None, save: Saved = "matmuls") -> None:
-        for target in ensure_tuple(modules):
-            check_target("modules", target)
+        _targets(modules)
         _contexts(save)
         self.modules = modules
         self.save = save
+
+    def __repr__(self) -> str:
+        return f"ActivationCheckpointing(modules={self.modules!r}, save={self.save!r})"
 
     def convert(self, state: State, logger: Logger) -> None:
         """Checkpoint the modules."""
