@@ -145,10 +145,6 @@ class InfoBatch(Algorithm):
         self._found: list[Tensor] = []
         self._microbatch_size: Any = None
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"InfoBatch({', '.join(values)})"
-
     def check(self, state: State, logger: Logger) -> None:
         """Refuse a model whose loss cannot be had per sample."""
         check_sample_losses("InfoBatch", state.model)
