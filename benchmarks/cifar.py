@@ -6,8 +6,8 @@ evaluations themselves, the same in all arms, are left out.
 
 - ``plain``: SGD with momentum, its rate tuned and lowered in steps, float32.
 - ``plain, bfloat16``: the same in bfloat16 with channels last.
-- ``composed``: Muon, a linear schedule, progressive resizing, label smoothing, alternating flips,
-  bfloat16, channels last.
+- ``composed``: Muon, a linear schedule, progressive resizing, layer freezing, label smoothing,
+  alternating flips, bfloat16, channels last.
 - ``composed - X``: without one of them.
 
 Runs are kept in ``--folder``; started again, it goes on with those that are missing. On a machine
@@ -30,7 +30,7 @@ from _loops import machine
 
 from composer import Trainer
 from composer.ablation.records import Record, Recorder, read_record, write_record
-from composer.algorithms import ChannelsLast, LabelSmoothing, ProgressiveResizing
+from composer.algorithms import ChannelsLast, LabelSmoothing, LayerFreezing, ProgressiveResizing
 from composer.core import Algorithm
 from composer.optim import (
     DecoupledSGDW,
@@ -52,6 +52,7 @@ class Arm:
     muon: bool = False
     linear: bool = False
     small: bool = False
+    freeze: bool = False
     smooth: float = 0.0
     flip: str = "random"
     low_precision: bool = False
@@ -59,7 +60,7 @@ class Arm:
 
 PLAIN = Arm()
 COMPOSED = Arm(
-    epochs=2.75, muon=True, linear=True, small=True, smooth=0.2, flip="alternating",
+    epochs=4, muon=True, linear=True, small=True, freeze=True, smooth=0.2, flip="alternating",
     low_precision=True,
 )  # fmt: skip
 ARMS = {
@@ -69,6 +70,7 @@ ARMS = {
     "composed - Muon": replace(COMPOSED, muon=False),
     "composed - linear schedule": replace(COMPOSED, linear=False),
     "composed - progressive resizing": replace(COMPOSED, small=False),
+    "composed - layer freezing": replace(COMPOSED, freeze=False),
     "composed - label smoothing": replace(COMPOSED, smooth=0.0),
     "composed - alternating flips": replace(COMPOSED, flip="random"),
     "composed - bfloat16, channels last": replace(COMPOSED, low_precision=False),
@@ -96,6 +98,8 @@ def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
                 size_increment=8,
             )
         )
+    if arm.freeze:
+        methods.append(LayerFreezing(freeze_start=0.3, freeze_level=0.62))
     if arm.smooth:
         methods.append(LabelSmoothing(arm.smooth))
     if arm.low_precision:

@@ -10,6 +10,8 @@ It ends with the rows for ``docs/methods/measured.toml``.
 from __future__ import annotations
 
 import argparse
+import inspect
+import statistics
 import time
 
 import torch
@@ -111,23 +113,33 @@ def main() -> None:
         print(as_toml(row, report.rows[0]))
 
 
+def set_by_hand(name: str) -> str:
+    """Return the method's arguments that are not its defaults."""
+    method = METHODS[name]
+    usual = {k: p.default for k, p in inspect.signature(type(method)).parameters.items()}
+    changed = {k: v for k, v in method.arguments().items() if v != usual[k]}
+    return ", ".join(f"{k}={v}" for k, v in changed.items()) or "defaults"
+
+
 def as_toml(row: Row, base: Row) -> str:
     """Write one arm as a row of the methods' cards; shares become per cent."""
-    text = row.methods[row.arm.removeprefix("+ ")].removeprefix(row.arm.removeprefix("+ "))
+    name = row.arm.removeprefix("+ ")
+    seconds = statistics.fmean(base.seconds)
     values = {
-        "workload": f"CIFAR-10, ResNet-9 of width {WIDTH}, {TRAIN} images; {text}",
+        "workload": f"CIFAR-10, ResNet-9 of width {WIDTH}, {TRAIN} images; {set_by_hand(name)}",
         "metric": "test accuracy, %",
         "without": f"{100 * base.final:.1f}",
         "with": f"{100 * row.final:.1f}",
         "difference": f"{100 * row.gain.mean:+.1f}",
         "interval": f"{100 * row.gain.low:+.1f} .. {100 * row.gain.high:+.1f}",
         "seeds": str(len(row.finals)),
-        "budget": f"{EPOCHS} epochs; a step costs {row.step_cost:.2f} times as much",
-        "hardware": f"one core of {machine().split(',')[0]}",
-        "command": "benchmarks/cifar_methods.py",
+        "budget": f"{BUDGET} of {BATCH}, {seconds:.0f} s; a step costs {row.step_cost:.2f} times "
+        "as much",
+        "hardware": f"one core of an {machine().split(',')[0]}, bfloat16",
+        "command": "python benchmarks/cifar_methods.py",
         "date": time.strftime("%Y-%m-%d"),
     }
-    return "\n".join([f"[[{row.arm[2:]}]]", *(f'{k} = "{v}"' for k, v in values.items()), ""])
+    return "\n".join([f"[[{name}]]", *(f'{k} = "{v}"' for k, v in values.items()), ""])
 
 
 if __name__ == "__main__":

@@ -76,14 +76,23 @@ class DecoupledOptimizer(GroupOptimizer):
         decay = group["weight_decay"]
         if not decay or all(group[name] == usual for name, usual in _USUAL_DECAY.items()):
             return decay
-        if group["decay_follows"] != "nothing":
-            scale = scale * schedule_factor(group["lr"], group["initial_lr"])
+        share = self.scheduled_decay(group) * scale
         found_inf = getattr(self, "found_inf", None)
         if group["cautious"]:
-            shrink_where_it_agrees(params, find_directions(), decay * scale, found_inf)
+            shrink_where_it_agrees(params, find_directions(), share, found_inf)
         else:
-            shrink(params, decay * scale, found_inf)
+            shrink(params, share, found_inf)
         return 0.0
+
+    def scheduled_decay(self, group: dict[str, Any]) -> float | Tensor:
+        """Return the share of the weights that the schedule lets a step take away.
+
+        Args:
+            group: the parameter group.
+        """
+        if group["decay_follows"] == "nothing":
+            return group["weight_decay"]
+        return schedule_factor(group["lr"], group["initial_lr"]) * group["weight_decay"]
 
     def seen_gradients(self, group: dict[str, Any], grads: list[Tensor]) -> list[Tensor]:
         """Return gradients as a step sees them, after what its kernel does to them first.

@@ -408,7 +408,7 @@ class DecoupledAdamW(DecoupledOptimizer, AdamW):
         moments = self.state.get(param)
         if moments:
             group = self._group_of(param)
-            decay = schedule_factor(group["lr"], group["initial_lr"]) * group["weight_decay"]
+            decay = self.scheduled_decay(group)
             for metric, value in parameter_norms(param, moments, group, decay).items():
                 optimizer_metrics[f"{metric}/{name}"] = value
                 self._num_copies[f"{metric}/{name}"] = count_copies(param)
