@@ -227,9 +227,6 @@ class ActivationCheckpointing(Algorithm):
         self.modules = modules
         self.save = save
 
-    def __repr__(self) -> str:
-        return f"ActivationCheckpointing(modules={self.modules!r}, save={self.save!r})"
-
     def convert(self, state: State, logger: Logger) -> None:
         """Checkpoint the modules."""
         apply_activation_checkpointing(state.model, self.modules, self.save)

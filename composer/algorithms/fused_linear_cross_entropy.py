@@ -136,10 +136,6 @@ class FusedLinearCrossEntropy(Algorithm):
         check_choice("kernel", kernel, _KERNELS)
         self.head, self.z_loss, self.kernel = head, z_loss, kernel
 
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"FusedLinearCrossEntropy({', '.join(values)})"
-
     def convert(self, state: State, logger: Logger) -> None:
         """Replace the output layer."""
         apply_fused_linear_cross_entropy(
