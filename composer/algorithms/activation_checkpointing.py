@@ -31,7 +31,6 @@ from torch.utils.checkpoint import (
     CheckpointPolicy,
     checkpoint,
     create_selective_checkpoint_contexts,
-    noop_context_fn,
 )
 
 from composer.algorithms._checks import warn_no_effect
@@ -90,11 +89,11 @@ def apply_activation_checkpointing(
         >>> model(torch.rand(3, 2)).shape
         torch.Size([3, 2])
     """
-    contexts = _contexts(save)
+    options = _options(save)
     found = _find(model, modules)
     for name, module in found.items():
         _check(name, module)
-        module.forward = _Checkpointed(module, contexts)
+        module.forward = _Checkpointed(module, options)
     if not found:
         wanted = "the blocks of a transformers model" if modules is None else repr(modules)
         warn_no_effect("activation checkpointing", model, wanted)
@@ -110,25 +109,24 @@ def apply_activation_checkpointing(
 class _Checkpointed:
     """A module's forward pass, done again in the backward pass."""
 
-    def __init__(self, module: nn.Module, contexts: Callable[[], Any]) -> None:
-        self._module, self._contexts = module, contexts
+    def __init__(self, module: nn.Module, options: dict[str, Any]) -> None:
+        self._module, self._options = module, options
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module = self._module
         forward = functools.partial(type(module).forward, module)
         if not (module.training and torch.is_grad_enabled()):
             return forward(*args, **kwargs)
-        return checkpoint(forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, **self._options, **kwargs)
 
 
-def _contexts(save: Saved) -> Callable[[], Any]:
-    """Return what makes the contexts of the forward pass and of its repetition."""
-    if callable(save):
-        return functools.partial(create_selective_checkpoint_contexts, save)
-    operators = _operators(save)
-    if not operators:
-        return noop_context_fn
-    return functools.partial(create_selective_checkpoint_contexts, operators)
+def _options(save: Saved) -> dict[str, Any]:
+    """Return what `checkpoint` is told of the results that are kept."""
+    kept = save if callable(save) else _operators(save)
+    if not kept:
+        # The compiler of models does not take an argument that asks for nothing.
+        return {}
+    return {"context_fn": functools.partial(create_selective_checkpoint_contexts, kept)}
 
 
 def _operators(save: str | Sequence[str]) -> list[Any]:
@@ -223,7 +221,7 @@ class ActivationCheckpointing(Algorithm):
 
     def __init__(self, modules: str | Sequence[str] | None = None, save: Saved = "matmuls") -> None:
         _targets(modules)
-        _contexts(save)
+        _options(save)
         self.modules = modules
         self.save = save
 
