@@ -181,12 +181,23 @@ def _answer(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
     first = args[0] if args else kwargs.get("input")
+    if isinstance(first, DeferredScores) and _is_in_place(func):
+        raise StateError(
+            f"{func.__name__} changes the output layer's scores in place, and forms of them may be "
+            "deferred already: make a new tensor of them, or leave FusedLinearCrossEntropy out"
+        )
     rule = _RULES.get(func)
     if rule is not None and isinstance(first, DeferredScores):
         answer = rule(*args, **kwargs)
         if answer is not None:
             return answer
     return func(*_computed(args, func), **_computed(kwargs, func))
+
+
+def _is_in_place(func: Callable[..., Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    is_operator = name == "__setitem__" or name in _IN_PLACE
+    return is_operator or (name.endswith("_") and not name.endswith("__"))
 
 
 def _computed(values: Any, func: Callable[..., Any]) -> Any:
@@ -237,10 +248,11 @@ def _reshaped(func: Callable[..., Tensor]) -> Callable[..., Any]:
         if input._class_dim != hidden.ndim - 1:
             return None
         # On the meta device, which knows all the ways to say a shape.
-        shape = func(torch.empty(input.shape, device="meta"), *args, **kwargs).shape
-        if not shape or shape[-1] != num_classes:
+        given = torch.empty(input.shape, dtype=input.dtype, device="meta")
+        found = func(given, *args, **kwargs)
+        if found.dtype is not given.dtype or found.shape[-1:] != (num_classes,):
             return None
-        return input._again(hidden.reshape(*shape[:-1], hidden.shape[-1]))
+        return input._again(hidden.reshape(*found.shape[:-1], hidden.shape[-1]))
 
     return rule
 
@@ -295,12 +307,15 @@ def _same(input: DeferredScores, **kwargs: Any) -> Any:
     return input
 
 
+_IN_PLACE = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "div", "pow", "floordiv")}
+
 _FACTS = {
-    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout")),
-    *(getattr(Tensor, name).__get__ for name in ("requires_grad", "is_sparse", "is_cuda", "_layer")
-      if hasattr(Tensor, name)),
-    Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.__len__,
-}  # fmt: skip
+    *(
+        getattr(Tensor, name).__get__
+        for name in ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_cuda")
+    ),
+    *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point, Tensor.__len__),
+}
 
 _RULES: dict[Any, Callable[..., Any]] = {
     F.cross_entropy: _cross_entropy,

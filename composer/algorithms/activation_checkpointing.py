@@ -35,7 +35,7 @@ from torch.utils.checkpoint import (
 )
 
 from composer.algorithms._checks import warn_no_effect
-from composer.algorithms._targets import Target, find_targets
+from composer.algorithms._targets import Target, check_target, find_targets
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -138,6 +138,11 @@ def _operators(save: str | Sequence[str]) -> list[Any]:
         UnknownNameError: no such set or operator.
         TypeError: no text.
     """
+    if not isinstance(save, Sequence):
+        raise ArgumentTypeError(
+            f"save must be one of {', '.join(_SETS)}, a list of operators' names, or a policy, got "
+            f"{save!r}"
+        )
     if isinstance(save, str):
         if save not in _SETS:
             raise unknown_name("save", save, _SETS, "A list may name torch operators")
@@ -161,14 +166,10 @@ def _overloads(name: object) -> list[Any]:
 
 def _find(model: nn.Module, modules: Target | Sequence[Target] | None) -> dict[str, nn.Module]:
     """Return the modules by name, outermost only."""
+    targets = _targets(modules)
     if modules is None:
-        targets: list[Target] = [
-            name
-            for each in model.modules()
-            for name in getattr(each, "_no_split_modules", None) or ()
-        ]
-    else:
-        targets = [modules] if isinstance(modules, str | type) else list(modules)
+        blocks = (getattr(each, "_no_split_modules", None) for each in model.modules())
+        targets = [name for names in blocks for name in names or ()]
     found: dict[str, nn.Module] = {}
     for target in targets:
         found |= find_targets(model, target)
@@ -177,6 +178,20 @@ def _find(model: nn.Module, modules: Target | Sequence[Target] | None) -> dict[s
         for name, module in found.items()
         if not any(name.startswith(f"{other}.") for other in found)
     }
+
+
+def _targets(modules: Target | Sequence[Target] | None) -> list[Target]:
+    """Return them as a list.
+
+    Raises:
+        TypeError: something that points at no module.
+    """
+    if modules is None:
+        return []
+    targets: list[Any] = [*modules] if isinstance(modules, list | tuple) else [modules]
+    for target in targets:
+        check_target("modules", target)
+    return targets
 
 
 def _check(name: str, module: nn.Module) -> None:
@@ -207,6 +222,7 @@ class ActivationCheckpointing(Algorithm):
     writes = ("model",)
 
     def __init__(self, modules: str | Sequence[str] | None = None, save: Saved = "matmuls") -> None:
+        _targets(modules)
         _contexts(save)
         self.modules = modules
         self.save = save

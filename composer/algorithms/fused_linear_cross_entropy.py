@@ -20,23 +20,21 @@ Suggested values: the defaults. ``z_loss=1e-4`` where scores drift away in low p
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from torch import nn
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_choice, check_number
+from composer.algorithms._checks import check_choice, check_number, warn_no_effect
 from composer.algorithms._deferred_scores import DeferredLinear
-from composer.algorithms._targets import find_targets
+from composer.algorithms._targets import check_target, find_targets
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.errors import ConfigError
 from composer.utils.module_surgery import replace_module_classes
-from composer.utils.warnings import NoEffectWarning
 
 __all__ = ["FusedLinearCrossEntropy", "apply_fused_linear_cross_entropy"]
 
@@ -77,12 +75,8 @@ def apply_fused_linear_cross_entropy(
     check_choice("kernel", kernel, _KERNELS)
     layer = _find_head(model) if head is None else _named_head(model, head)
     if layer is None:
-        warnings.warn(
-            f"fused linear cross-entropy changed nothing in {type(model).__name__}: it looked for "
-            "a linear layer at the end, and found none; name it with head=...",
-            NoEffectWarning,
-            stacklevel=2,
-        )
+        wanted, advice = "a linear layer at the end", "name it with head=..."
+        warn_no_effect("fused linear cross-entropy", model, wanted, advice)
         return
 
     fused = DeferredLinear.like(layer, z_loss, kernel)
@@ -136,6 +130,8 @@ class FusedLinearCrossEntropy(Algorithm):
     writes = ("model",)
 
     def __init__(self, head: str | None = None, z_loss: float = 0.0, kernel: str = "auto") -> None:
+        if head is not None:
+            check_target("head", head)
         check_number("z_loss", z_loss, low=0)
         check_choice("kernel", kernel, _KERNELS)
         self.head, self.z_loss, self.kernel = head, z_loss, kernel

@@ -140,13 +140,10 @@ class InfoBatch(Algorithm):
         self._is_learnt: Tensor | None = None
         self._left_out_before = 0
         self._left_out = 0
+        self._weights = torch.empty(0)
         self._indices = torch.empty(0, dtype=torch.int64)
         self._found: list[Tensor] = []
         self._microbatch_size: Any = None
-
-    def __repr__(self) -> str:
-        values = (f"{name}={value!r}" for name, value in self.arguments().items())
-        return f"InfoBatch({', '.join(values)})"
 
     def check(self, state: State, logger: Logger) -> None:
         """Refuse a model whose loss cannot be had per sample."""
@@ -198,6 +195,8 @@ class InfoBatch(Algorithm):
         epoch = state.timestamp.epoch.value
         kept = prune_samples(is_learnt, self.prune_ratio, epoch, self.seed)
         sampler.chosen = None if len(kept) == len(is_learnt) else kept
+        # Worked out once an epoch, so that a step is little more than one look-up.
+        self._weights = 1 + self._is_learnt * (1 / (1 - self.prune_ratio) - 1)
 
     def note(self, state: State, logger: Logger) -> None:
         """Note which samples the batch is made of."""
@@ -224,7 +223,6 @@ class InfoBatch(Algorithm):
 
     def weigh(self, state: State, logger: Logger) -> None:
         """Replace the loss by one in which learnt samples count for those that were left out."""
-        assert self._is_learnt is not None
         if state.device_train_microbatch_size != self._microbatch_size:
             # The batch ran out of memory and is done again in smaller parts.
             self._begin(state)
@@ -234,17 +232,19 @@ class InfoBatch(Algorithm):
         first = sum(map(len, self._found))
         indices = self._indices[first : first + len(losses)]
         _check_count(len(indices), len(losses))
-        weights = 1 + self._is_learnt[indices] * (1 / (1 - self.prune_ratio) - 1)
-        state.loss = (losses * weights).mean()
+        state.loss = (losses * self._weights[indices]).mean()
         self._found.append(losses.detach().float())
 
     def remember(self, state: State, logger: Logger) -> None:
         """Keep the batch's losses, of all ranks."""
         assert self._losses is not None
-        found = torch.cat(self._found)
-        _check_count(len(self._indices), len(found))
-        indices, losses = comm.all_gather(self._indices), comm.all_gather(found)
-        self._losses[torch.cat(indices)] = torch.cat(losses)
+        indices, found = self._indices, self._found
+        losses = found[0] if len(found) == 1 else torch.cat(found)
+        _check_count(len(indices), len(losses))
+        if comm.get_world_size() > 1:
+            indices = torch.cat(comm.all_gather(indices))
+            losses = torch.cat(comm.all_gather(losses))
+        self._losses[indices] = losses
 
     def state_dict(self) -> dict[str, Any]:
         """Return the arguments, each sample's last loss, and what the epoch leaves out."""

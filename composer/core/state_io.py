@@ -54,8 +54,8 @@ def state_to_dict(state: State) -> dict[str, Any]:
     Returns:
         ``model``, ``optimizers``, ``schedulers``, ``algorithms``, ``callbacks``, ``scaler`` (if
         there is one), ``timestamp``, ``rank_zero_seed``, ``run_name``, ``dataset_state``,
-        ``progress``, ``total_loss_dict``, ``train_metrics`` and ``eval_metrics`` (with
-        ``state.save_metrics``), ``integrations`` and ``metadata``.
+        ``progress``, ``total_loss_dict``, ``train_metric_values``, ``train_metrics`` and
+        ``eval_metrics`` (with ``state.save_metrics``), ``integrations`` and ``metadata``.
     """
     saved: dict[str, Any] = {
         "model": state.get_model_state_dict(),
@@ -68,8 +68,9 @@ def state_to_dict(state: State) -> dict[str, Any]:
         "run_name": state.run_name,
         "dataset_state": dataset_state_to_dict(state),
         "progress": state.progress,
-        # Callbacks look at it at the end of an epoch, where a run may be gone on with.
+        # Looked at and logged at the end of an epoch, where a run may be gone on with.
         "total_loss_dict": dict(state.total_loss_dict),
+        "train_metric_values": dict(state.train_metric_values),
         "integrations": integrations_to_dict(state.model),
         "metadata": metadata_to_dict(state),
     }
@@ -262,8 +263,9 @@ def _load_counters(state: State, state_dict: Mapping[str, Any]) -> None:
         load_dataset_state(state, dict(state_dict["dataset_state"] or {}))
     if "progress" in state_dict:
         state.progress = dict(state_dict["progress"])
-    if "total_loss_dict" in state_dict:
-        state.total_loss_dict = dict(state_dict["total_loss_dict"])
+    for name in ("total_loss_dict", "train_metric_values"):
+        if name in state_dict:
+            setattr(state, name, dict(state_dict[name]))
     found = state_dict.get("metadata", {}).get("device_train_microbatch_size")
     if state.auto_microbatching and found is not None:
         state.device_train_microbatch_size = found

@@ -78,11 +78,10 @@ class TrainMetrics:
         metrics = self._state.train_metrics
         if not metrics or not self._logger.listens_to_metrics:
             return
-        if not any(getattr(metric, "update_called", True) for metric in metrics.values()):
-            # Resumed behind an epoch's last batch, whose values were logged before.
-            return
-        values = compute(metrics)
-        self._state.train_metric_values.update(values)
+        if any(getattr(metric, "update_called", True) for metric in metrics.values()):
+            self._state.train_metric_values.update(compute(metrics))
+        # Else resumed behind an epoch's last batch, whose values the checkpoint has.
+        values = self._state.train_metric_values
         self._logger.log_metrics({f"metrics/train/{name}": v for name, v in values.items()})
 
 

@@ -152,6 +152,22 @@ def test_gradients_find_their_way_past_the_loss_too() -> None:
     compare(lambda scores: Through.apply(scores).square().sum())
 
 
+def test_other_bits_are_no_other_shape() -> None:
+    plain, deferred, hidden = layers()
+    assert torch.equal(deferred(hidden).view(torch.int32), plain(hidden).view(torch.int32))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda s: s.mul_(2), lambda s: s.__setitem__(0, 1.0), lambda s: s.__itruediv__(3)],
+    ids=["method", "item", "operator"],
+)
+def test_a_change_in_place_is_refused(change: Use) -> None:
+    _, deferred, hidden = layers()
+    with pytest.raises(StateError, match="in place"):
+        change(deferred(hidden))
+
+
 def test_what_would_lose_gradients_is_refused() -> None:
     _, deferred, hidden = layers()
     scores = deferred(hidden)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from composer.algorithms.batch_size_schedule import BatchSizeSchedule
 from composer.algorithms.infobatch import InfoBatch, prune_samples
 from composer.algorithms.selective_backprop import SelectiveBackprop
 from composer.core.algorithm import Algorithm
@@ -290,6 +291,12 @@ def test_other_data_than_before_are_refused() -> None:
 def test_methods_that_change_which_samples_a_batch_has_are_refused() -> None:
     methods: list[Algorithm] = [InfoBatch(), SelectiveBackprop(start=0.0, keep=0.5, interrupt=0)]
     with pytest.raises(DataError, match="nothing else may add"):
+        make_trainer(methods).fit()
+
+
+def test_batches_that_are_cut_into_steps_are_refused() -> None:
+    methods: list[Algorithm] = [InfoBatch(), BatchSizeSchedule(["2ba"])]
+    with pytest.raises(ConfigError, match=r"BatchSizeSchedule.*use one of them"):
         make_trainer(methods).fit()
 
 

@@ -109,9 +109,10 @@ def test_the_layout_is_that_of_composers_checkpoints() -> None:
         "dataset_state",
         "integrations",
         "metadata",
-        # Ours: how far calls of fit had come, and the last batch's losses.
+        # Ours: how far calls of fit had come, and the last batch's losses and metrics.
         "progress",
         "total_loss_dict",
+        "train_metric_values",
     }
     names = {name for name, _ in state.model.named_parameters()}
     assert set(saved["optimizers"]["SGD"]["state"]) == names

@@ -47,6 +47,10 @@ def test_a_plain_run_is_certified() -> None:
     assert "resumed at batch 3 (epoch 0), batch 4 (epoch 1), batch 7 (epoch 1)" in text
 
 
+def test_a_run_that_goes_on_behind_its_last_batch_logs_the_same() -> None:
+    verify_resume(make, interrupt_at=["2ba", "8ba"]).require()
+
+
 def test_random_batches_follow_from_the_seed() -> None:
     one, other = (verify_resume(make, num_interruptions=2, seed=3) for _ in range(2))
     assert one.resumed_at == other.resumed_at
