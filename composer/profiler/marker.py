@@ -15,9 +15,6 @@ __all__ = ["Marker"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The clock that is never set back, counted from 1970 as the other is when this is loaded.
-_SINCE_1970_NS = time.time_ns() - time.perf_counter_ns()
-
 
 class Marker:
     """Records moments, spans and numbers under one name; made by :meth:`Profiler.marker`.
@@ -85,7 +82,7 @@ class Marker:
         if self.should_record(self.state):
             for handler in self.trace_handlers:
                 handler.process_counter_event(
-                    self.name, self.categories, self.state.timestamp, _now(), values
+                    self.name, self.categories, self.state.timestamp, time.time_ns(), values
                 )
 
     def __enter__(self) -> Self:
@@ -106,17 +103,13 @@ class Marker:
         return marked
 
     def _record_duration(self, is_start: bool) -> None:
-        now = _now()
+        now = time.time_ns()
         for handler in self.trace_handlers:
             handler.process_duration_event(
                 self.name, self.categories, is_start, self.state.timestamp, now
             )
 
     def _record_instant(self) -> None:
-        now = _now()
+        now = time.time_ns()
         for handler in self.trace_handlers:
             handler.process_instant_event(self.name, self.categories, self.state.timestamp, now)
-
-
-def _now() -> int:
-    return time.perf_counter_ns() + _SINCE_1970_NS

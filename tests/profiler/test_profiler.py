@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,28 @@ def test_a_marker_is_a_context_a_decorator_and_methods() -> None:
         span[0], *span, span[1], ("instant", "work", ("c",)), ("counter", "work", {"n": 2}),
     ]  # fmt: skip
     assert function.__doc__ == "Return it."
+
+
+def test_records_follow_the_clock_of_the_system_when_that_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Times(Notes):
+        def process_duration_event(
+            self,
+            name: str,
+            categories: Any,
+            is_start: bool,
+            timestamp: Any,
+            wall_clock_time_ns: int,
+        ) -> None:
+            self.notes.append((wall_clock_time_ns,))
+
+    times = Times()
+    mark = marker(times, [True])
+    monkeypatch.setattr(time, "time_ns", lambda: 7_000)
+    with mark:
+        monkeypatch.setattr(time, "time_ns", lambda: 8_000)
+    assert times.notes == [(7_000,), (8_000,)]
 
 
 def test_moments_can_be_recorded_at_both_ends() -> None:
