@@ -37,6 +37,7 @@ from composer.core.logger import Logger
 from composer.core.state import State
 from composer.core.units import Time, TimeUnit
 from composer.errors import ConfigError
+from composer.optim.learning_rates import set_rate
 
 __all__ = ["BatchSizeSchedule", "lr_factor"]
 
@@ -183,18 +184,15 @@ class _ScaledRates:
             return
         for group in optimizer.param_groups:
             rate = group["lr"]
-            # A captured graph reads the very tensor, so it is changed in place.
+            # A tensor is changed in place, so what is kept is a copy.
             self._kept.append(rate.clone() if isinstance(rate, Tensor) else rate)
-            group["lr"] = rate.mul_(self.factor) if isinstance(rate, Tensor) else rate * self.factor
+            set_rate(group, rate * self.factor)
 
     def restore(self, optimizer: Optimizer, *args: Any) -> None:
         """Put the rates back, after a step."""
         kept, self._kept = self._kept, []
         for group, rate in zip(optimizer.param_groups, kept, strict=bool(kept)):
-            if isinstance(rate, Tensor):
-                group["lr"].copy_(rate)
-            else:
-                group["lr"] = rate
+            set_rate(group, rate)
 
 
 def _in_order(milestones: Sequence[str]) -> list[Time[Any]]:

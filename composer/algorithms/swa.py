@@ -23,8 +23,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from composer.algorithms._checks import (
     check_choice,
     check_flags,
@@ -43,6 +41,7 @@ from composer.core.logger import Logger
 from composer.core.state import State
 from composer.core.units import Time, TimeUnit
 from composer.errors import ConfigError
+from composer.optim.learning_rates import set_rate
 from composer.utils.warnings import NoEffectWarning
 
 __all__ = ["SWA"]
@@ -186,11 +185,7 @@ class SWA(WeightAverage):
         share = self.annealed_share(self._num_steps)
         for group, start in zip(groups, self._start_rates, strict=True):
             target = start if self.swa_lr is None else self.swa_lr
-            rate = start + share * (target - start)
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            set_rate(group, start + share * (target - start))
 
     def annealed_share(self, num_steps: int) -> float:
         """Return how much of the way to ``swa_lr`` is done, in [0, 1].

@@ -27,6 +27,7 @@ from composer.optim.curves import (
     PolynomialScheduler,
     StepScheduler,
 )
+from composer.optim.learning_rates import set_rate
 from composer.optim.scale_schedule import scale_pytorch_scheduler
 from composer.optim.schedule import ComposerScheduler, Run
 from composer.optim.warmup import (
@@ -107,10 +108,7 @@ class CompiledScheduler(LambdaLR):
         rates: list[float | Tensor] = []
         for group, base_lr in zip(groups, self.base_lrs, strict=True):
             rate = base_lr * multiplier
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)  # a captured graph reads this very tensor
-            else:
-                group["lr"] = rate
+            set_rate(group, rate)
             rates.append(rate)
         self._last_lr = rates
 
