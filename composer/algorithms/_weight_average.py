@@ -26,7 +26,14 @@ from composer.core.units import Time, TimeUnit
 from composer.core.weight_view import set_weight_view
 from composer.errors import CheckpointError, ConfigError, StateError
 
-__all__ = ["UPDATE_EVENTS", "WeightAverage", "has_passed", "read_interval", "read_start"]
+__all__ = [
+    "UPDATE_EVENTS",
+    "WeightAverage",
+    "has_passed",
+    "is_due",
+    "read_interval",
+    "read_start",
+]
 
 UPDATE_EVENTS = {TimeUnit.BATCH: Event.BATCH_END, TimeUnit.EPOCH: Event.EPOCH_END}
 """Unit of the time between updates -> event on which they may be due."""
@@ -54,6 +61,11 @@ def read_start(name: str, given: str | Time[Any]) -> Time[Any]:
     if time.unit is TimeUnit.DURATION:
         check_number(name, time.value, 0, 1)
     return time
+
+
+def is_due(state: State, interval: Time[int]) -> bool:
+    """Return whether a whole number of intervals has gone by since the start of training."""
+    return state.timestamp.count(interval.unit) % interval.value == 0
 
 
 def has_passed(state: State, time: Time[Any]) -> bool:

@@ -35,6 +35,7 @@ from composer.algorithms._weight_average import (
     UPDATE_EVENTS,
     WeightAverage,
     has_passed,
+    is_due,
     read_interval,
     read_start,
 )
@@ -161,8 +162,7 @@ class EMA(WeightAverage):
             if has_passed(state, self.ema_start):
                 self._begin(state.model)
             return
-        interval = self.update_interval
-        if state.timestamp.count(interval.unit) % interval.value == 0:
+        if is_due(state, self.update_interval):
             self.average(state.model, self._next_smoothing())
 
     def _next_smoothing(self) -> float:

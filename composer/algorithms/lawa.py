@@ -35,6 +35,7 @@ from composer.algorithms._weight_average import (
     UPDATE_EVENTS,
     WeightAverage,
     has_passed,
+    is_due,
     read_interval,
     read_start,
 )
@@ -113,9 +114,7 @@ class LAWA(WeightAverage):
     def update(self, state: State, logger: Logger) -> None:
         """Take the weights into the average where that is due."""
         self.check_not_shown()
-        interval = self.update_interval
-        is_due = state.timestamp.count(interval.unit) % interval.value == 0
-        if not is_due or not has_passed(state, self.lawa_start):
+        if not is_due(state, self.update_interval) or not has_passed(state, self.lawa_start):
             return
         if not self.is_ready:
             self.begin(state.model)
