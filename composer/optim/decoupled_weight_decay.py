@@ -464,13 +464,14 @@ def _sgd_directions(
     momentum, dampening = group["momentum"], group["dampening"]
     if momentum == 0:
         return grads
+    new_share = 1 - dampening
+    fresh = grads if new_share == 1 else torch._foreach_mul(grads, new_share)
     # A first gradient becomes the momentum undampened: so it does from such an old one.
     old = [
         grad * (dampening / momentum) if buffer is None else buffer
         for grad, buffer in zip(grads, buffers, strict=True)
     ]
-    new = torch._foreach_mul(old, momentum)
-    torch._foreach_add_(new, grads, alpha=1 - dampening)
+    new = torch._foreach_add(fresh, old, alpha=momentum)
     return list(torch._foreach_add(grads, new, alpha=momentum) if group["nesterov"] else new)
 
 

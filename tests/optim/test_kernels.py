@@ -34,6 +34,10 @@ class Sharded(torch.Tensor):
     pass
 
 
+class Elsewhere(torch.Tensor):
+    is_cpu = False
+
+
 @pytest.mark.parametrize(
     ("params", "grads"),
     [
@@ -77,6 +81,14 @@ def test_cautious_shrinking_spares_weights_that_the_step_makes_larger(decay, mix
         params[1] = params[1].as_subclass(Sharded)
     shrink_where_it_agrees(params, directions, decay)
     assert [p.tolist() for p in params] == [[3.0, 4.0, 3.0, -4.0, -3.0], [3.0]]
+
+
+@pytest.mark.parametrize("decay", [0.25, torch.tensor(0.25)], ids=["number", "tensor"])
+def test_lists_on_accelerators_are_spared_alike(decay):
+    params = [torch.tensor([4.0, 4.0, 4.0, -4.0]).as_subclass(Elsewhere)]
+    directions = [torch.tensor([1.0, -1.0, 0.0, 1.0]).as_subclass(Elsewhere)]
+    shrink_where_it_agrees(params, directions, decay)
+    assert params[0].tolist() == [3.0, 4.0, 3.0, -4.0]
 
 
 def test_of_complex_weights_each_part_is_spared_for_itself():
