@@ -54,8 +54,10 @@ class _ScheduleFree(GroupOptimizer):
 
     def direction(
         self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
-    ) -> list[Tensor]:
-        """Return new tensors: what ``z`` moves along, decay left out.
+    ) -> tuple[list[Tensor], float]:
+        """Return what ``z`` moves along, decay left out: tensors, and a factor on all of them.
+
+        Where there is decay, the tensors are new ones.
 
         Args:
             group: the parameter group.
@@ -84,11 +86,12 @@ class _ScheduleFree(GroupOptimizer):
         group["sum_of_weights"] += weight
         share = weight / group["sum_of_weights"] if weight else 0.0
         fronts = [self._state_of(p, "z", p) for p in params]
-        steps = self.direction(group, params, grads)
+        steps, factor = self.direction(group, params, grads)
         if group["weight_decay"]:
-            torch._foreach_add_(steps, params, alpha=group["weight_decay"])
+            torch._foreach_add_(steps, params, alpha=group["weight_decay"] / factor)
         # x is not stored: y and z say where it is, and both updates are done on y at once.
         torch._foreach_lerp_(params, fronts, share)
+        rate *= factor
         torch._foreach_add_(params, steps, alpha=rate * (group["beta"] * (1 - share) - 1))
         torch._foreach_add_(fronts, steps, alpha=-rate)
 
@@ -178,10 +181,10 @@ class ScheduleFreeSGD(_ScheduleFree):
 
     def direction(
         self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
-    ) -> list[Tensor]:
-        """Return copies of the gradients."""
-        del group, params
-        return [grad.clone() for grad in grads]
+    ) -> tuple[list[Tensor], float]:
+        """Return the gradients."""
+        del params
+        return [grad.clone() for grad in grads] if group["weight_decay"] else grads, 1.0
 
 
 class ScheduleFreeAdamW(_ScheduleFree):
@@ -225,13 +228,16 @@ class ScheduleFreeAdamW(_ScheduleFree):
 
     def direction(
         self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]
-    ) -> list[Tensor]:
+    ) -> tuple[list[Tensor], float]:
         """Return the gradients over the root of their second moments; updates the moments."""
         moments = [self._state_of(p, "exp_avg_sq") for p in params]
         torch._foreach_mul_(moments, group["beta2"])
         torch._foreach_addcmul_(moments, grads, grads, 1 - group["beta2"])
         correction = math.sqrt(1 - group["beta2"] ** group["num_steps"])
-        scales = torch._foreach_sqrt(moments)
-        torch._foreach_div_(scales, correction)
-        torch._foreach_add_(scales, group["eps"])
-        return list(torch._foreach_div(grads, scales))
+        # g / (sqrt(v) / correction + eps), with the correction in two numbers and in place: new
+        # memory for all weights takes longer than a pass over them.
+        steps = torch._foreach_sqrt(moments)
+        torch._foreach_add_(steps, group["eps"] * correction)
+        torch._foreach_reciprocal_(steps)
+        torch._foreach_mul_(steps, grads)
+        return list(steps), correction
