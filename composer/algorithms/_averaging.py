@@ -13,12 +13,12 @@ from composer.core.weight_view import swap_tensors
 from composer.errors import StateError
 
 __all__ = [
+    "LatestSets",
     "WeightPairs",
     "copies_like",
     "has_average",
     "named_tensors",
     "select_tensors",
-    "set_to_mean",
     "trained_tensors",
 ]
 
@@ -85,21 +85,37 @@ def copies_like(values: Mapping[str, Tensor], model: nn.Module) -> dict[str, Ten
     return {n: torch.empty_like(t.detach()).copy_(values[n]) for n, t in tensors.items()}
 
 
-@torch.no_grad()
-def set_to_mean(averages: Mapping[str, Tensor], sets: Sequence[Mapping[str, Tensor]]) -> None:
-    """Set averages to the mean of several sets of weights, in place.
+class LatestSets:
+    """A model's weights, the latest sets of them and the mean of these, each in one list.
 
     Args:
-        averages: what is overwritten, by name.
-        sets: at least one, with the same names, shapes, devices and number formats.
+        model: the model.
+        mean: what is overwritten with the mean, by name.
+        sets: at least one, the oldest first, with the same names, shapes, devices and number
+            formats.
+
+    Raises:
+        RuntimeError: the model lacks some of the names.
     """
-    targets = [_local(tensor) for tensor in averages.values()]
-    rows = [[_local(each[name]) for name in averages] for each in sets]
-    torch._foreach_copy_(targets, rows[0])
-    for row in rows[1:]:
-        torch._foreach_add_(targets, row)
-    if len(rows) > 1:
-        torch._foreach_div_(targets, len(rows))
+
+    def __init__(
+        self, model: nn.Module, mean: Mapping[str, Tensor], sets: Sequence[Mapping[str, Tensor]]
+    ) -> None:
+        self._weights = [_local(each) for each in select_tensors(model, mean).values()]
+        self._mean = [_local(each) for each in mean.values()]
+        self._sets = [[_local(each[name]) for name in mean] for each in sets]
+
+    def take(self) -> None:
+        """Put the weights in the place of the oldest set, and set the mean anew."""
+        # All of these are detached, so nothing is recorded.
+        sets, mean = self._sets, self._mean
+        sets.append(sets.pop(0))
+        torch._foreach_copy_(sets[-1], self._weights)
+        torch._foreach_copy_(mean, sets[0])
+        for each in sets[1:]:
+            torch._foreach_add_(mean, each)
+        if len(sets) > 1:
+            torch._foreach_div_(mean, len(sets))
 
 
 class WeightPairs:

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from composer.algorithms._averaging import copies_like, set_to_mean, trained_tensors
+from composer.algorithms._averaging import LatestSets, copies_like
 from composer.algorithms._checks import check_whole
 from composer.algorithms._weight_average import (
     UPDATE_EVENTS,
@@ -85,11 +85,11 @@ class LAWA(WeightAverage):
         super().forget()
         # Oldest first.
         self._latest: list[dict[str, Tensor]] = []
-        # The model's own tensors, looked up once per fit.
-        self._trained: dict[str, Tensor] | None = None
+        # All of it as lists, made once per fit.
+        self._lists: LatestSets | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_trained": None}
+        return {**super().__getstate__(), "_lists": None}
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values."""
@@ -109,7 +109,7 @@ class LAWA(WeightAverage):
     def prepare(self, state: State, logger: Logger) -> None:
         """Get ready for a ``fit``, in which the model's tensors may be other ones."""
         self.go_on(state, logger)
-        self._trained = None
+        self._lists = None
 
     def update(self, state: State, logger: Logger) -> None:
         """Take the weights into the average where that is due."""
@@ -118,15 +118,14 @@ class LAWA(WeightAverage):
             return
         if not self.is_ready:
             self.begin(state.model)
-        if self._trained is None:
-            self._trained = trained_tensors(state.model)
         if len(self._latest) < self.num_latest:
-            copies = {name: torch.empty_like(each) for name, each in self._trained.items()}
-            self._latest.append(copies)
-        else:
-            self._latest.append(self._latest.pop(0))
-        set_to_mean(self._latest[-1], [self._trained])
-        set_to_mean(self._started(), self._latest)
+            copies = {name: torch.empty_like(each) for name, each in self._started().items()}
+            self._latest.insert(0, copies)
+            self._lists = None
+        if self._lists is None:
+            self._lists = LatestSets(state.model, self._started(), self._latest)
+        self._lists.take()
+        self._latest.append(self._latest.pop(0))
 
     # Checkpoints.
 
@@ -135,14 +134,6 @@ class LAWA(WeightAverage):
         return {**super().state_dict(), "latest": [dict(each) for each in self._latest]}
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = False) -> None:
-        """Go on from what :meth:`state_dict` returned.
-
-        Args:
-            state: the state.
-            strict: refuse a state without weights.
-
-        Raises:
-            CheckpointError: ``strict``, and there are no weights.
-        """
+        """Go on from what :meth:`state_dict` returned; see the base class."""
         super().load_state_dict(state, strict)
         self._latest = [dict(each) for each in state.get("latest", [])]

@@ -209,15 +209,7 @@ class SWA(WeightAverage):
         }
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = False) -> None:
-        """Go on from what :meth:`state_dict` returned.
-
-        Args:
-            state: the state.
-            strict: refuse a state without weights.
-
-        Raises:
-            CheckpointError: ``strict``, and there are no weights.
-        """
+        """Go on from what :meth:`state_dict` returned; see the base class."""
         super().load_state_dict(state, strict)
         self._num_steps = int(state.get("num_steps", 0))
         self._num_averaged = int(state.get("num_averaged", 0))
