@@ -140,10 +140,14 @@ class InfoBatch(Algorithm):
         self._is_learnt: Tensor | None = None
         self._left_out_before = 0
         self._left_out = 0
-        self._weights = torch.empty(0)
+        # How many batches the epoch leaves out for each that it has.
+        self._left_out_each = 0.0
+        self._weights = self._batch_weights = torch.empty(0)
         self._indices = torch.empty(0, dtype=torch.int64)
         self._found: list[Tensor] = []
+        self._num_found = 0
         self._microbatch_size: Any = None
+        self._has_peers = False
 
     def check(self, state: State, logger: Logger) -> None:
         """Refuse a model whose loss cannot be had per sample."""
@@ -170,6 +174,7 @@ class InfoBatch(Algorithm):
                 f"{num_samples}: use the same data, or begin a new run"
             )
         self._losses, self._is_learnt = self._losses.to(device), self._is_learnt.to(device)
+        self._has_peers = comm.get_world_size() > 1
         if state.timestamp.batch_in_epoch.value > 0:
             self._choose(state, sampler)
 
@@ -197,11 +202,14 @@ class InfoBatch(Algorithm):
         sampler.chosen = None if len(kept) == len(is_learnt) else kept
         # Worked out once an epoch, so that a step is little more than one look-up.
         self._weights = 1 + self._is_learnt * (1 / (1 - self.prune_ratio) - 1)
+        self._left_out_each = _left_out_each(state, sampler)
 
     def note(self, state: State, logger: Logger) -> None:
         """Note which samples the batch is made of."""
         self._indices = batch_indices(state).to(state.device.torch_device, non_blocking=True)
-        self._left_out = self._left_out_before + _left_out(state, _sampler_of(state))
+        self._batch_weights = self._weights.index_select(0, self._indices)
+        done = state.timestamp.batch_in_epoch.value + 1
+        self._left_out = self._left_out_before + round(done * self._left_out_each)
         state.batches_left_out = self._left_out
 
     def begin(self, state: State, logger: Logger) -> None:
@@ -219,6 +227,7 @@ class InfoBatch(Algorithm):
 
     def _begin(self, state: State) -> None:
         self._found = []
+        self._num_found = 0
         self._microbatch_size = state.device_train_microbatch_size
 
     def weigh(self, state: State, logger: Logger) -> None:
@@ -229,10 +238,12 @@ class InfoBatch(Algorithm):
         device_type = state.device.torch_device.type
         with get_precision_context(state.precision, device_type=device_type):
             losses = sample_losses("InfoBatch", state)
-        first = sum(map(len, self._found))
-        indices = self._indices[first : first + len(losses)]
-        _check_count(len(indices), len(losses))
-        state.loss = (losses * self._weights[indices]).mean()
+        weights, count = self._batch_weights, losses.shape[0]
+        if count != weights.shape[0]:
+            weights = weights[self._num_found : self._num_found + count]
+            _check_count(weights.shape[0], count)
+        self._num_found += count
+        state.loss = (losses * weights).mean()
         self._found.append(losses.detach().float())
 
     def remember(self, state: State, logger: Logger) -> None:
@@ -240,11 +251,11 @@ class InfoBatch(Algorithm):
         assert self._losses is not None
         indices, found = self._indices, self._found
         losses = found[0] if len(found) == 1 else torch.cat(found)
-        _check_count(len(indices), len(losses))
-        if comm.get_world_size() > 1:
+        _check_count(indices.shape[0], losses.shape[0])
+        if self._has_peers:
             indices = torch.cat(comm.all_gather(indices))
             losses = torch.cat(comm.all_gather(losses))
-        self._losses[indices] = losses
+        self._losses.index_copy_(0, indices, losses)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the arguments, each sample's last loss, and what the epoch leaves out."""
@@ -282,15 +293,14 @@ def _sampler_of(state: State) -> KeyedSampler:
     )
 
 
-def _left_out(state: State, sampler: KeyedSampler) -> int:
-    """Return how many batches the epoch has left out by the end of the current batch."""
+def _left_out_each(state: State, sampler: KeyedSampler) -> float:
+    """Return how many batches the epoch leaves out for each that it has."""
     loader, whole = cast("Any", state.dataloader), state.dataloader_len
     if whole is None:
-        return 0
+        return 0.0
     share = num_left(sampler, 0)
     length = share // loader.batch_size if loader.drop_last else -(-share // loader.batch_size)
-    done = state.timestamp.batch_in_epoch.value + 1
-    return round(done * (whole.value / max(1, min(length, whole.value)) - 1))
+    return whole.value / max(1, min(length, whole.value)) - 1
 
 
 def _check_count(known: int, found: int) -> None:

@@ -164,7 +164,7 @@ def test_learnt_samples_that_stay_weigh_more() -> None:
     method.plan(state, trainer.logger)
     assert method._is_learnt is not None
     indices = torch.arange(SIZE)
-    method._indices = indices
+    method._indices, method._batch_weights = indices, method._weights[indices]
     method._begin(state)
     state.batch = tuple(part[:SIZE] for part in (Indexed().inputs, Indexed().classes))
     state.outputs = state.model(state.batch)
