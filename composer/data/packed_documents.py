@@ -101,6 +101,7 @@ class PackedDocuments(Dataset[dict[str, Tensor]]):
             )
         self._sizes = np.asarray(lengths, dtype=np.int64)
         self.packing: Packing = plan_packing(self._sizes, length, lookahead, seed)
+        self._places = np.arange(length)
 
     def __len__(self) -> int:
         return len(self.packing)
@@ -115,9 +116,8 @@ class PackedDocuments(Dataset[dict[str, Tensor]]):
         plan, window = self.packing, int(index)
         if not 0 <= window < len(plan):
             raise IndexError(f"window {index} is not from 0 to {len(plan) - 1}")
-        filled = _Window(plan.length, self.pad_id, self.shift_labels)
-        for piece in range(plan.first[window], plan.first[window + 1]):
-            number = int(plan.documents[piece])
+        filled = _Window(self._places, self.pad_id, self.shift_labels)
+        for number, start, stop in plan.pieces(window):
             tokens = _tokens(self.documents[number])
             if len(tokens) != self._sizes[number]:
                 raise DataError(
@@ -125,7 +125,7 @@ class PackedDocuments(Dataset[dict[str, Tensor]]):
                     f"{self._sizes[number]}: give the right lengths, and documents that are the "
                     "same whenever they are read"
                 )
-            filled.add(tokens, int(plan.starts[piece]), int(plan.stops[piece]))
+            filled.add(tokens, start, stop)
         return filled.tensors()
 
 
@@ -183,12 +183,23 @@ def document_mask(document_ids: Tensor) -> Tensor:
 
 
 class _Window:
-    """One window while it is filled."""
+    """One window while it is filled.
 
-    def __init__(self, length: int, pad_id: int, shift_labels: bool) -> None:
-        self._ids = np.full(length, pad_id, dtype=np.int64)
-        self._labels = np.full(length, IGNORED_LABEL, dtype=np.int64)
-        self._positions = np.arange(length)
+    Args:
+        places: 0, 1, 2, ... for each of its positions.
+        pad_id: the token that stands where no document does.
+        shift_labels: whether labels are shifted here.
+    """
+
+    def __init__(self, places: NDArray[np.int64], pad_id: int, shift_labels: bool) -> None:
+        self._places = places
+        # Not np.full, which takes longer than all else that is done here.
+        length = len(places)
+        self._ids = np.empty(length, dtype=np.int64)
+        self._ids.fill(pad_id)
+        self._labels = np.empty(length, dtype=np.int64)
+        self._labels.fill(IGNORED_LABEL)
+        self._positions = np.empty(length, dtype=np.int64)
         self._documents = np.zeros(length, dtype=np.int64)
         self._shift_labels = shift_labels
         self._end = 0
@@ -202,23 +213,22 @@ class _Window:
         self._count += 1
         self._ids[begin:end] = piece[:size]
         self._documents[begin:end] = self._count
+        self._positions[begin:end] = self._places[:size]
         if self._shift_labels:
             self._labels[begin : begin + len(piece) - 1] = piece[1:]
         else:
             self._labels[begin + 1 : end] = piece[1:size]
-        # What comes next, a document or padding, begins anew.
-        self._positions[end:] -= size
         self._end = end
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the window."""
-        columns = {
-            "input_ids": self._ids,
-            "labels": self._labels,
-            "position_ids": self._positions,
-            "document_ids": self._documents,
+        self._positions[self._end :] = self._places[: len(self._places) - self._end]
+        return {
+            "input_ids": torch.from_numpy(self._ids),
+            "labels": torch.from_numpy(self._labels),
+            "position_ids": torch.from_numpy(self._positions),
+            "document_ids": torch.from_numpy(self._documents),
         }
-        return {name: torch.from_numpy(column) for name, column in columns.items()}
 
 
 def _tokens(document: Document) -> Any:

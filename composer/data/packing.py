@@ -46,6 +46,13 @@ class Packing:
     def __len__(self) -> int:
         return len(self.first) - 1
 
+    def pieces(self, window: int) -> list[tuple[int, int, int]]:
+        """Return document, start and stop of each piece of a window."""
+        begin, end = self.first[window], self.first[window + 1]
+        documents, starts = self.documents[begin:end], self.starts[begin:end]
+        stops = self.stops[begin:end]
+        return list(zip(documents.tolist(), starts.tolist(), stops.tolist(), strict=True))
+
     @property
     def fill(self) -> float:
         """The share of all positions that hold a token, in (0, 1]; the rest is padding."""
