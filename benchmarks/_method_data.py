@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from _contest import Contest, Entries
 from _method_events import CLASSES, SAMPLES, SIDE, STEP, make_batch, make_model
 from torch import Tensor
@@ -79,15 +78,12 @@ def packing() -> Contest:
     documents = [generator.integers(0, 50000, size) for size in generator.integers(1, 600, 2000)]
     packed = PackedDocuments(documents, WINDOW)
     plan = packed.packing
-    windows = [
-        [documents[each] for each in plan.documents[a:b]]
-        for a, b in zip(plan.first, plan.first[1:], strict=False)
-    ]
 
     def by_hand(index: int) -> dict[str, Tensor]:
         columns = {name: np.zeros(WINDOW, dtype=np.int64) for name in ("ids", "place", "document")}
         labels, end = np.full(WINDOW, -100), 0
-        for number, tokens in enumerate(windows[index], 1):
+        for number, (document, start, stop) in enumerate(plan.pieces(index), 1):
+            tokens = documents[document][start:stop]
             begin, end = end, end + len(tokens)
             columns["ids"][begin:end] = tokens
             labels[begin + 1 : end] = tokens[1:]
@@ -111,7 +107,7 @@ def pruning() -> Contest:
     indices = torch.randperm(IMAGES)[:SAMPLES]
     images, labels = make_batch()
     outputs = torch.randn(SAMPLES, CLASSES)
-    losses, learnt = torch.rand(IMAGES), torch.rand(IMAGES) < 0.5
+    losses, learnt, model = torch.rand(IMAGES), torch.rand(IMAGES) < 0.5, make_model()
 
     def step_with(algorithms: list[Algorithm]) -> Any:
         stored = torch.zeros(IMAGES, 2, 2, 3, dtype=torch.uint8)
@@ -135,7 +131,7 @@ def pruning() -> Contest:
         return step
 
     def by_hand() -> Tensor:
-        found = F.cross_entropy(outputs, labels, reduction="none")
+        found = model.loss(outputs, (images, labels), reduction="none")
         weights = torch.where(learnt[indices], 2.0, 1.0)
         losses[indices] = found.detach()
         return (found * weights).mean()
