@@ -29,7 +29,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from composer.algorithms._checks import check_choice, check_whole
+from composer.algorithms._checks import check_choice, check_whole, read_time
 from composer.algorithms._run_length import share_done
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
@@ -201,14 +201,10 @@ def _in_order(milestones: Sequence[str]) -> list[Time[Any]]:
         raise ConfigError(
             f"milestones={milestones!r} must be a list of times, such as ['0.1dur', '0.3dur']"
         )
-    times = [Time.from_input(each) for each in milestones]
-    units = {time.unit for time in times}
+    times = [read_time("milestones", each, _UNITS) for each in milestones]
     values = [time.value for time in times]
-    if len(units) > 1 or not units <= set(_UNITS):
-        raise ConfigError(
-            f"milestones={list(milestones)!r} must all be in the same unit: 'dur', 'ep', 'ba', "
-            "'sp' or 'tok'"
-        )
+    if len({time.unit for time in times}) > 1:
+        raise ConfigError(f"milestones={list(milestones)!r} must all be in the same unit")
     if values[0] <= 0 or values != sorted(set(values)):
         raise ConfigError(f"milestones={list(milestones)!r} must grow, from more than 0 on")
     return times
