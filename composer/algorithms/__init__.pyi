@@ -37,6 +37,9 @@ from composer.algorithms.randaugment import RandAugment as RandAugment
 from composer.algorithms.randaugment import RandAugmentTransform as RandAugmentTransform
 from composer.algorithms.sam import SAM as SAM
 from composer.algorithms.sam import SAMOptimizer as SAMOptimizer
+from composer.algorithms.scheduled_weight_decay import (
+    ScheduledWeightDecay as ScheduledWeightDecay,
+)
 from composer.algorithms.selective_backprop import SelectiveBackprop as SelectiveBackprop
 from composer.algorithms.seq_length_warmup import SeqLengthWarmup as SeqLengthWarmup
 from composer.algorithms.squeeze_excite import SqueezeExcite as SqueezeExcite

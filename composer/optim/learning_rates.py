@@ -1,4 +1,4 @@
-"""How a group's learning rate is set from outside the optimizer."""
+"""How a group's learning rate and its other numbers are set from outside the optimizer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["set_rate"]
+__all__ = ["set_number", "set_rate"]
 
 
 def set_rate(group: dict[str, Any], rate: float | Tensor) -> None:
@@ -16,8 +16,19 @@ def set_rate(group: dict[str, Any], rate: float | Tensor) -> None:
         group: one of an optimizer's ``param_groups``.
         rate: the rate, a number or a tensor without dimensions.
     """
-    if isinstance(group["lr"], Tensor):
+    set_number(group, "lr", rate)
+
+
+def set_number(group: dict[str, Any], name: str, value: float | Tensor) -> None:
+    """Set one of the numbers of a group of parameters.
+
+    Args:
+        group: one of an optimizer's ``param_groups``.
+        name: what the group calls it.
+        value: a number or a tensor without dimensions.
+    """
+    if isinstance(group[name], Tensor):
         # A captured graph reads this very tensor.
-        group["lr"].fill_(rate)
+        group[name].fill_(value)
     else:
-        group["lr"] = rate
+        group[name] = value

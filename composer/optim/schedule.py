@@ -161,8 +161,12 @@ class Schedule(ComposerScheduler):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_planned"}
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON values."""
+        return {name: _shown(value) for name, value in self.__getstate__().items()}
+
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={_shown(v)!r}" for k, v in self.__getstate__().items())
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.arguments().items())
         return f"{type(self).__name__}({arguments})"
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from composer.errors import ArgumentTypeError, ConfigError, StateError
+from composer.errors import ArgumentTypeError, ConfigError, StateError, unknown_name
 from composer.optim.curves import (
     ConstantScheduler,
     CosineAnnealingScheduler,
@@ -29,7 +29,7 @@ from composer.optim.curves import (
 )
 from composer.optim.learning_rates import set_rate
 from composer.optim.scale_schedule import scale_pytorch_scheduler
-from composer.optim.schedule import ComposerScheduler, Run
+from composer.optim.schedule import ComposerScheduler, Run, Schedule
 from composer.optim.warmup import (
     ConstantWithWarmupScheduler,
     CosineAnnealingWithWarmupScheduler,
@@ -60,6 +60,7 @@ __all__ = [
     "StepScheduler",
     "WarmupStableDecayScheduler",
     "compile_composer_scheduler",
+    "read_schedule",
     "scale_pytorch_scheduler",
 ]
 
@@ -126,6 +127,44 @@ class CompiledScheduler(LambdaLR):
         kept = super().state_dict()
         del kept["_multiplier"]
         return kept
+
+
+def read_schedule(
+    name: str, given: Callable[[State], float] | Mapping[str, Any]
+) -> Callable[[State], float]:
+    """Return an argument as a schedule.
+
+    Args:
+        name: the argument's name, for messages.
+        given: a schedule, or its JSON form: its class's name -> its arguments.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: no schedule of this package has that name or these arguments.
+
+    Example:
+        >>> read_schedule("schedule", {"LinearScheduler": {"alpha_f": 0.5}})
+        LinearScheduler(alpha_i=1.0, alpha_f=0.5, t_max='1.0dur')
+    """
+    if callable(given):
+        return given
+    if not isinstance(given, Mapping) or len(given) != 1:
+        raise ArgumentTypeError(
+            f"{name}={given!r} is no schedule; give one such as CosineAnnealingScheduler(), a "
+            "function of the state, or {'CosineAnnealingScheduler': {'alpha_f': 0.1}}"
+        )
+    ((kind, arguments),) = given.items()
+    known = {each: cls for each, cls in globals().items() if _is_ready_made(cls)}
+    if kind not in known:
+        raise unknown_name(f"schedule in {name}", kind, known)
+    try:
+        return known[kind](**arguments)
+    except TypeError as error:
+        raise ConfigError(f"{name}={given!r}: {error}") from error
+
+
+def _is_ready_made(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Schedule) and value is not Schedule
 
 
 def compile_composer_scheduler(

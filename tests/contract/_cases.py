@@ -104,6 +104,12 @@ CASES = [
     Case("RandAugment", {"batch": True, "mean": [0.5] * 3, "std": [0.2] * 3, "depth": 1}),
     Case("SAM", {"interval": 2}),
     Case("SAM", {}, LANGUAGE),
+    Case("ScheduledWeightDecay", {"schedule": {"LinearScheduler": {}}}),
+    Case(
+        "ScheduledWeightDecay",
+        {"schedule": {"CosineAnnealingScheduler": {"alpha_f": 10.0}}},
+        LANGUAGE,
+    ),
     Case("SelectiveBackprop", {"start": 0.25}),
     Case(
         "SelectiveBackprop",

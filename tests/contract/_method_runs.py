@@ -30,7 +30,7 @@ def make_trainer(
         "algorithms": methods,
         "max_duration": max_duration,
         "train_dataloader": workload.loader(shuffle=True),
-        "optimizers": torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
+        "optimizers": torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01),
         "progress_bar": False,
         "seed": 17,
     }

@@ -92,6 +92,7 @@ LIMITS: dict[tuple[str, str], str] = {
     ("LAWA", "function"): "none: it averages over a run",
     ("NoOpModel", "function"): "none: it replaces the model of a run",
     ("SAM", "function"): "none: it wraps the optimizer of a run",
+    ("ScheduledWeightDecay", "function"): "none: it follows the time of a run",
     ("SWA", "function"): "none: it averages over a run",
     ("LowPrecisionGroupNorm", "fp32, second fit"): "no effect in fp32, and says so; tried in bf16",
     ("LowPrecisionLayerNorm", "fp32, second fit"): "no effect in fp32, and says so; tried in bf16",

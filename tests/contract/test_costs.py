@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from composer.algorithms.ema import EMA
 from composer.algorithms.gradient_clipping import GradientClipping
+from composer.algorithms.lawa import LAWA
 from composer.algorithms.sam import SAMOptimizer
 from composer.algorithms.swa import SWA
 from composer.core.algorithm import Algorithm
@@ -33,6 +34,8 @@ def begun(
     run = HandRun(methods, model)
     if workload is not None and workload.is_keyed:
         run.state.set_dataloader(workload.loader(), "train")
+    # Some methods refuse an optimizer without decay.
+    run.state.optimizers[0].param_groups[0]["weight_decay"] = 0.01
     for name, value in settings.items():
         setattr(run.state, name, value)
     run.begin()
@@ -127,6 +130,7 @@ def sam_step(model: nn.Module) -> Callable[[], None]:
 
 STEPS: dict[str, Callable[[nn.Module], Callable[[], None]]] = {
     "EMA": on_event(EMA, Event.BATCH_END),
+    "LAWA": on_event(lambda: LAWA(2, update_interval="1ba"), Event.BATCH_END),
     "SWA": on_event(lambda: SWA(swa_start="0dur", update_interval="1ba"), Event.BATCH_END),
     "clipping by norm": on_event(lambda: GradientClipping("norm", 1.0), Event.AFTER_TRAIN_BATCH),
     "clipping by value": on_event(lambda: GradientClipping("value", 1.0), Event.AFTER_TRAIN_BATCH),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from composer.optim.learning_rates import set_rate
+from composer.optim.learning_rates import set_number, set_rate
 
 
 def test_a_number_is_replaced() -> None:
@@ -19,3 +19,12 @@ def test_a_tensor_stays_the_one_that_a_captured_graph_reads() -> None:
     set_rate(group, torch.tensor(0.25))
     assert group["lr"] is rate
     assert rate.item() == 0.25
+
+
+def test_other_numbers_of_a_group_are_set_alike() -> None:
+    decay = torch.tensor(0.1)
+    group = {"weight_decay": decay, "momentum": 0.9}
+    set_number(group, "weight_decay", 0.25)
+    set_number(group, "momentum", 0.5)
+    assert group == {"weight_decay": decay, "momentum": 0.5}
+    assert decay.item() == 0.25
