@@ -2,6 +2,7 @@ from composer.algorithms.activation_checkpointing import (
     ActivationCheckpointing as ActivationCheckpointing,
 )
 from composer.algorithms.alibi import Alibi as Alibi
+from composer.algorithms.alternating_flip import AlternatingFlip as AlternatingFlip
 from composer.algorithms.augmix import AugmentAndMixTransform as AugmentAndMixTransform
 from composer.algorithms.augmix import AugMix as AugMix
 from composer.algorithms.batch_size_schedule import BatchSizeSchedule as BatchSizeSchedule

@@ -21,6 +21,7 @@ __all__ = [
     "check_choice",
     "check_flags",
     "check_number",
+    "check_sample_count",
     "check_tensor",
     "check_whole",
     "read_time",
@@ -122,6 +123,24 @@ def check_tensor(method: object, what: str, value: Any) -> Tensor:
         f"{type(method).__name__} needs {what} that are one tensor, got a {type(value).__name__}; "
         "give input_key and target_key as a pair of callables (get, set) if the tensor lies deeper"
     )
+
+
+def check_sample_count(method: str, known: int, found: int) -> None:
+    """Refuse a batch that has other samples than its loader gave it.
+
+    Args:
+        method: the method's name.
+        known: samples that the loader gave.
+        found: samples that the batch has.
+
+    Raises:
+        ValueError: the numbers differ.
+    """
+    if known != found:
+        raise DataError(
+            f"{method} knows {known} samples of a batch that has {found}: nothing else may add "
+            "samples to batches or take some away"
+        )
 
 
 def warn_no_effect(method: str, model: nn.Module, wanted: str, advice: str = "") -> None:

@@ -17,13 +17,14 @@ out the same rows and columns in all images of a batch and costs almost nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from composer.algorithms._checks import check_flags, check_number, check_tensor
 from composer.algorithms._image_augmentation import add_transform
+from composer.algorithms._image_targets import TreatTarget, check_treat_target, treats_target
 from composer.algorithms._mixing import Key
 from composer.algorithms.utils.augmentation_common import image_as_type
 from composer.core.algorithm import Algorithm
@@ -34,11 +35,9 @@ from composer.errors import ConfigError, DataError
 
 __all__ = ["ColOut", "ColOutTransform", "colout_batch"]
 
-ResizeTarget = bool | Literal["auto"]
-
 
 def colout_batch(
-    sample: Any, p_row: float = 0.15, p_col: float = 0.15, resize_target: ResizeTarget = "auto"
+    sample: Any, p_row: float = 0.15, p_col: float = 0.15, resize_target: TreatTarget = "auto"
 ) -> Any:
     """Leave out random rows and columns, the same in all images.
 
@@ -68,7 +67,7 @@ def colout_batch(
         raise DataError(f"a sample must be a pair (input, target), got {len(sample)} parts")
     images, target = sample
     kept = _draw(_as_tensor(images), p_row, p_col)
-    if _must_resize(images, target, resize_target):
+    if treats_target("resize_target", images, target, resize_target):
         target = _keep_of(target, *kept)
     return _keep_of(images, *kept), target
 
@@ -95,36 +94,10 @@ def _as_tensor(images: Any) -> Tensor:
     return tensor
 
 
-def _must_resize(images: Any, target: Any, resize_target: ResizeTarget) -> bool:
-    if resize_target is False:
-        return False
-    size = _size(target)
-    is_as_large = size is not None and size == _size(images)
-    if resize_target is True and not is_as_large:
-        raise DataError(
-            f"resize_target=True needs targets as large as the images, got {_shown(target)} for "
-            f"{_shown(images)}"
-        )
-    return is_as_large
-
-
-def _size(value: Any) -> tuple[int, ...] | None:
-    """Height and width of images; None for what is none, such as labels and probabilities."""
-    if isinstance(value, Tensor):
-        return tuple(value.shape[-2:]) if value.ndim > 2 else None
-    size = getattr(value, "size", None)
-    return tuple(reversed(size)) if isinstance(size, tuple) else None
-
-
-def _shown(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else repr(value)
-
-
-def _check(p_row: float, p_col: float, resize_target: ResizeTarget) -> None:
+def _check(p_row: float, p_col: float, resize_target: TreatTarget) -> None:
     check_number("p_row", p_row, 0, 1)
     check_number("p_col", p_col, 0, 1)
-    if resize_target not in (True, False, "auto"):
-        raise ConfigError(f"resize_target={resize_target!r} must be True, False or 'auto'")
+    check_treat_target("resize_target", resize_target)
 
 
 class ColOutTransform:
@@ -140,12 +113,12 @@ class ColOutTransform:
     """
 
     def __init__(
-        self, p_row: float = 0.15, p_col: float = 0.15, resize_target: ResizeTarget = "auto"
+        self, p_row: float = 0.15, p_col: float = 0.15, resize_target: TreatTarget = "auto"
     ) -> None:
         _check(p_row, p_col, resize_target)
         self.p_row = p_row
         self.p_col = p_col
-        self.resize_target: ResizeTarget = resize_target
+        self.resize_target: TreatTarget = resize_target
 
     def __call__(self, *sample: Any) -> Any:
         """Return a smaller image, or a pair of image and target."""
@@ -176,7 +149,7 @@ class ColOut(Algorithm):
         p_row: float = 0.15,
         p_col: float = 0.15,
         batch: bool = True,
-        resize_target: ResizeTarget = "auto",
+        resize_target: TreatTarget = "auto",
         input_key: Key = 0,
         target_key: Key = 1,
     ) -> None:
@@ -189,7 +162,7 @@ class ColOut(Algorithm):
         self.p_row = p_row
         self.p_col = p_col
         self.batch = batch
-        self.resize_target: ResizeTarget = resize_target
+        self.resize_target: TreatTarget = resize_target
         self.input_key = input_key
         self.target_key = target_key
         self.events = {Event.AFTER_DATALOADER: "cut"} if batch else {Event.FIT_START: "add"}

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from composer.algorithms._checks import check_number, check_whole
+from composer.algorithms._checks import check_number, check_sample_count, check_whole
 from composer.algorithms._run_length import share_done
 from composer.algorithms._sample_losses import check_sample_losses, sample_losses
 from composer.core.algorithm import Algorithm, Order
@@ -241,7 +241,7 @@ class InfoBatch(Algorithm):
         weights, count = self._batch_weights, losses.shape[0]
         if count != weights.shape[0]:
             weights = weights[self._num_found : self._num_found + count]
-            _check_count(weights.shape[0], count)
+            check_sample_count("InfoBatch", weights.shape[0], count)
         self._num_found += count
         state.loss = (losses * weights).mean()
         self._found.append(losses.detach().float())
@@ -251,7 +251,7 @@ class InfoBatch(Algorithm):
         assert self._losses is not None
         indices, found = self._indices, self._found
         losses = found[0] if len(found) == 1 else torch.cat(found)
-        _check_count(indices.shape[0], losses.shape[0])
+        check_sample_count("InfoBatch", indices.shape[0], losses.shape[0])
         if self._has_peers:
             indices = torch.cat(comm.all_gather(indices))
             losses = torch.cat(comm.all_gather(losses))
@@ -301,11 +301,3 @@ def _left_out_each(state: State, sampler: KeyedSampler) -> float:
     share = num_left(sampler, 0)
     length = share // loader.batch_size if loader.drop_last else -(-share // loader.batch_size)
     return whole.value / max(1, min(length, whole.value)) - 1
-
-
-def _check_count(known: int, found: int) -> None:
-    if known != found:
-        raise DataError(
-            f"InfoBatch knows {known} samples of a batch that has {found}: nothing else may add "
-            "samples to batches or take some away"
-        )

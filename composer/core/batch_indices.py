@@ -13,7 +13,7 @@ from composer.errors import DataError
 if TYPE_CHECKING:
     from composer.core.state import State
 
-__all__ = ["batch_indices"]
+__all__ = ["batch_indices", "check_batch_indices"]
 
 
 def batch_indices(state: State) -> Tensor:
@@ -37,14 +37,32 @@ def batch_indices(state: State) -> Tensor:
     number = state.timestamp.batch_in_epoch.value + 1
     found = None if cursor is None else cursor.indices(number)
     if found is None:
-        reason = why_not_by_index(loader) or "its epoch was not opened by a Trainer"
-        raise DataError(
-            f"which samples a batch is made of cannot be known: {reason}. Use a DataLoader over a "
-            "data set that is read by index"
-        )
+        raise _unknown(why_not_by_index(loader) or "its epoch was not opened by a Trainer")
     try:
         return torch.tensor(found, dtype=torch.int64)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"samples are named by {found[:1]!r} in this loader; whole numbers are needed"
         ) from error
+
+
+def check_batch_indices(loader: Any) -> None:
+    """Refuse a loader that does not say which samples its batches are made of.
+
+    Args:
+        loader: the training loader.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    reason = why_not_by_index(loader)
+    if reason is not None and not isinstance(getattr(loader, "indices", None), Tensor):
+        raise _unknown(reason)
+
+
+def _unknown(reason: str) -> DataError:
+    return DataError(
+        f"which samples a batch is made of cannot be known: {reason}. Use a DataLoader over a data "
+        "set that is read by index, or a loader with an attribute 'indices', a tensor of the "
+        "indices of the batch that it gave last"
+    )

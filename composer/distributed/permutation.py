@@ -28,6 +28,10 @@ _MASK = 2**64 - 1
 # Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
 _STEP = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_LAST_SHIFT = 31
+# The same as numpy's numbers, whose making takes a good part of a hash of few.
+_STEP_EACH, _LAST_SHIFT_EACH = np.uint64(_STEP), np.uint64(_LAST_SHIFT)
+_MIX_EACH = tuple((np.uint64(shift), np.uint64(factor)) for shift, factor in _MIX)
 
 
 class Permutation:
@@ -114,14 +118,14 @@ def _round_keys(key: tuple[int, ...]) -> list[np.uint64]:
 
 
 def _hash(numbers: Numbers, key: np.uint64) -> Numbers:
-    mixed = numbers * np.uint64(_STEP) + key  # arrays wrap round, as is meant
-    for shift, factor in _MIX:
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+    mixed = numbers * _STEP_EACH + key  # arrays wrap round, as is meant
+    for shift, factor in _MIX_EACH:
+        mixed = (mixed ^ (mixed >> shift)) * factor
+    return mixed ^ (mixed >> _LAST_SHIFT_EACH)
 
 
 def _hash_one(number: int) -> int:
     mixed = (number + _STEP) & _MASK
     for shift, factor in _MIX:
         mixed = ((mixed ^ (mixed >> shift)) * factor) & _MASK
-    return mixed ^ (mixed >> 31)
+    return mixed ^ (mixed >> _LAST_SHIFT)

@@ -2,6 +2,9 @@ from composer.algorithms.activation_checkpointing import (
     apply_activation_checkpointing as apply_activation_checkpointing,
 )
 from composer.algorithms.alibi import apply_alibi as apply_alibi
+from composer.algorithms.alternating_flip import (
+    alternating_flip_batch as alternating_flip_batch,
+)
 from composer.algorithms.augmix import augmix_image as augmix_image
 from composer.algorithms.blurpool import apply_blurpool as apply_blurpool
 from composer.algorithms.channels_last import apply_channels_last as apply_channels_last

@@ -52,6 +52,8 @@ CASES = [
     Case("AugMix", {"batch": True}),
     Case("Alibi", {"max_sequence_length": 8, "train_sequence_length_scaling": 0.5}, LANGUAGE),
     Case("Alibi", {"max_sequence_length": 16, "train_sequence_length_scaling": 1}, LANGUAGE),
+    Case("AlternatingFlip", workload=BY_INDEX),
+    Case("AlternatingFlip", {"seed": 1, "flip_target": False}),
     Case("BatchSizeSchedule", {"milestones": ["0.5dur"]}),
     Case("BatchSizeSchedule", {"milestones": ["2ba"], "factor": 3, "lr_scaling": None}, LANGUAGE),
     Case("BlurPool"),

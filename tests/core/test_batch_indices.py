@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from composer.core.batch_indices import batch_indices
+from composer.core.batch_indices import batch_indices, check_batch_indices
 from composer.core.callback import Callback
 from composer.core.logger import Logger
 from composer.core.state import State
@@ -76,3 +76,10 @@ def test_a_loader_may_say_them_itself() -> None:
     trainer.state.set_dataloader(data, "train")
     for _, targets in data:
         assert torch.equal(batch_indices(trainer.state), targets)
+
+
+def test_it_can_be_asked_before_a_loader_is_read() -> None:
+    check_batch_indices(DataLoader(numbered(), 4))
+    check_batch_indices(DeviceImageLoader(torch.zeros(4, 2, 2, 3).byte(), torch.zeros(4), 2))
+    with pytest.raises(DataError, match="a list gives its batches only one after the other"):
+        check_batch_indices([1, 2])
