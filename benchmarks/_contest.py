@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Contest", "Entries", "Step", "line"]
+__all__ = ["Contest", "Entries", "Step", "holding", "line"]
 
 Step = Callable[[], object]
 
@@ -29,6 +29,21 @@ class Contest:
 
 Entries = dict[str, Callable[[], Contest]]
 """Line of the table -> what makes its steps."""
+
+
+def holding(step: Step) -> Step:
+    """Return a step whose result lives until the next one, as a batch does in a loop.
+
+    Where memory is given back matters: asking the system for it anew takes longer than most steps.
+    """
+    held: object = None
+
+    def hold() -> None:
+        nonlocal held
+        held = None
+        held = step()
+
+    return hold
 
 
 def line(name: str, contest: Contest, turns: int) -> str:

@@ -1,19 +1,20 @@
-"""Methods that make or choose what is trained on: loaders, packing, pruning.
+"""Methods that make, choose or flip what is trained on: loaders, packing, pruning.
 
 A loader's step is one batch, in epochs that follow each other; that of packing one window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from _contest import Contest, Entries
+from _contest import Contest, Entries, Step, holding
 from _method_events import CLASSES, SAMPLES, SIDE, STEP, make_batch, make_model
 from torch import Tensor
 
+from composer.algorithms.alternating_flip import AlternatingFlip
 from composer.algorithms.infobatch import InfoBatch
 from composer.core.algorithm import Algorithm
 from composer.core.engine import Engine
@@ -103,44 +104,66 @@ def packing() -> Contest:
     )
 
 
-def pruning() -> Contest:
-    indices = torch.randperm(IMAGES)[:SAMPLES]
-    images, labels = make_batch()
-    outputs = torch.randn(SAMPLES, CLASSES)
-    losses, learnt, model = torch.rand(IMAGES), torch.rand(IMAGES) < 0.5, make_model()
+def step_by_index(algorithms: list[Algorithm], indices: Tensor) -> Step:
+    """The events of a step of a run whose loader says which images a batch is made of."""
+    (images, labels), outputs = make_batch(), torch.randn(SAMPLES, CLASSES)
+    stored = torch.zeros(IMAGES, 2, 2, 3, dtype=torch.uint8)
+    loader = DeviceImageLoader(stored, torch.zeros(IMAGES), SAMPLES, device="cpu")
+    loader.indices = indices
+    model = make_model()
+    state = State(
+        model=model, rank_zero_seed=0, run_name="benchmark", device=DeviceCPU(),
+        max_duration="1000ep", dataloader=loader, dataloader_label="train",
+        algorithms=algorithms, optimizers=torch.optim.SGD(model.parameters(), lr=0.1),
+    )  # fmt: skip
+    engine = Engine(state, Logger(state, []))
+    for event in (Event.INIT, Event.AFTER_LOAD, Event.FIT_START, Event.EPOCH_START):
+        engine.run_event(event)
 
-    def step_with(algorithms: list[Algorithm]) -> Any:
-        stored = torch.zeros(IMAGES, 2, 2, 3, dtype=torch.uint8)
-        loader = DeviceImageLoader(stored, torch.zeros(IMAGES), SAMPLES, device="cpu")
-        loader.indices = indices
-        model = make_model()
-        state = State(
-            model=model, rank_zero_seed=0, run_name="benchmark", device=DeviceCPU(),
-            max_duration="1000ep", dataloader=loader, dataloader_label="train",
-            algorithms=algorithms, optimizers=torch.optim.SGD(model.parameters(), lr=0.1),
-        )  # fmt: skip
-        engine = Engine(state, Logger(state, []))
-        for event in (Event.INIT, Event.AFTER_LOAD, Event.FIT_START, Event.EPOCH_START):
+    def step() -> None:
+        state.batch, state.outputs = (images, labels), outputs
+        for event in STEP:
             engine.run_event(event)
 
-        def step() -> None:
-            state.batch, state.outputs = (images, labels), outputs
-            for event in STEP:
-                engine.run_event(event)
+    return step
 
-        return step
 
-    def by_hand() -> Tensor:
+def by_index(make: Callable[[], Algorithm], by_hand: Callable[[Tensor], Step]) -> Contest:
+    indices = torch.randperm(IMAGES)[:SAMPLES]
+    return Contest(
+        method=step_by_index([make()], indices),
+        by_hand=holding(by_hand(indices)),
+        without=step_by_index([], indices),
+    )
+
+
+def prune_by_hand(indices: Tensor) -> Step:
+    (images, labels), outputs, model = make_batch(), torch.randn(SAMPLES, CLASSES), make_model()
+    losses, learnt = torch.rand(IMAGES), torch.rand(IMAGES) < 0.5
+
+    def step() -> Tensor:
         found = model.loss(outputs, (images, labels), reduction="none")
         weights = torch.where(learnt[indices], 2.0, 1.0)
         losses[indices] = found.detach()
         return (found * weights).mean()
 
-    return Contest(step_with([InfoBatch()]), by_hand, step_with([]))
+    return step
+
+
+def flip_by_hand(indices: Tensor) -> Step:
+    images, _ = make_batch()
+    first_half = torch.rand(IMAGES) < 0.5
+
+    def step() -> Tensor:
+        places = first_half[indices].nonzero().squeeze(1)
+        return images.index_copy(0, places, images.index_select(0, places).flip(-1))
+
+    return step
 
 
 ENTRIES: Entries = {
+    "AlternatingFlip": lambda: by_index(AlternatingFlip, flip_by_hand),
     "DeviceImageLoader": image_loader,
-    "InfoBatch": pruning,
+    "InfoBatch": lambda: by_index(InfoBatch, prune_by_hand),
     "PackedDocuments": packing,
 }

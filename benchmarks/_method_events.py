@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _contest import Contest, Entries, Step
+from _contest import Contest, Entries, Step, holding
 from torch import Tensor, nn
 
 import composer.algorithms as methods
 from composer.algorithms.sam import SAMOptimizer
+from composer.algorithms.whitening import apply_whitening
 from composer.core.algorithm import Algorithm
 from composer.core.engine import Engine
 from composer.core.event import Event
@@ -24,6 +25,7 @@ from composer.core.logger import Logger
 from composer.core.state import State
 from composer.devices.device_cpu import DeviceCPU
 from composer.models.tasks.classification import ComposerClassifier
+from composer.optim.curves import CosineAnnealingScheduler
 
 __all__ = ["ENTRIES", "SETTING", "make_model", "on_events", "step_of_events"]
 
@@ -63,7 +65,8 @@ def step_of_events(algorithms: list[Algorithm]) -> Step:
     state = State(
         model=model, rank_zero_seed=0, run_name="benchmark", device=DeviceCPU(),
         max_duration="1000000ba", dataloader=range(10), dataloader_label="train",
-        algorithms=algorithms, optimizers=torch.optim.SGD(model.parameters(), lr=0.1),
+        algorithms=algorithms,
+        optimizers=torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1),
     )  # fmt: skip
     engine = Engine(state, Logger(state, []))
     for event in (Event.INIT, Event.BEFORE_LOAD, Event.AFTER_LOAD, Event.FIT_START):
@@ -84,7 +87,7 @@ def on_events(make: Callable[[], Algorithm], by_hand: ByHand | None = None) -> C
     hand = None if by_hand is None else by_hand(make_model())
     return Contest(
         method=step_of_events([make()]),
-        by_hand=None if hand is None else lambda: hand(images, labels),
+        by_hand=None if hand is None else holding(lambda: hand(images, labels)),
         without=step_of_events([]),
     )
 
@@ -197,6 +200,37 @@ def average_latest(model: nn.Module) -> Callable[[Tensor, Tensor], Any]:
     return step
 
 
+def scale_decay(model: nn.Module) -> Callable[[Tensor, Tensor], Any]:
+    groups, batch = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1).param_groups, 0
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        nonlocal batch
+        batch += 1
+        multiplier = (1 + math.cos(math.pi * batch / 1000000)) / 2
+        for group in groups:
+            group["weight_decay"] = 0.1 * multiplier
+
+    return step
+
+
+def against_whitening() -> Contest:
+    """The contest of what is done once, with the first batch."""
+    images, _ = make_batch()
+    conv = nn.Conv2d(3, 54, 3)
+
+    @torch.no_grad()
+    def by_hand() -> None:
+        patches = F.unfold(images, 3).transpose(0, 1).flatten(1)
+        variances, directions = torch.linalg.eigh(torch.cov(patches, correction=0))
+        filters = (directions / (variances + 5e-4).sqrt()).T.flip(0)
+        both = torch.cat([filters, -filters])
+        conv.weight.copy_(both.view_as(conv.weight))
+        conv.bias.copy_(-both @ patches.mean(1))
+
+    model = nn.Sequential(nn.Conv2d(3, 54, 3))
+    return Contest(method=lambda: apply_whitening(model, images), by_hand=by_hand)
+
+
 def against_sam() -> Contest:
     """The contest of SAM's own work: the climb and the way back, between two gradients."""
     model = make_model()
@@ -245,5 +279,10 @@ ENTRIES: Entries = {
     "ProgressiveResizing": lambda: on_events(methods.ProgressiveResizing, resize),
     "RandAugment": lambda: on_events(lambda: methods.RandAugment(batch=True)),
     "SAM": against_sam,
+    "ScheduledWeightDecay": lambda: on_events(
+        lambda: methods.ScheduledWeightDecay(CosineAnnealingScheduler()), scale_decay
+    ),
+    "BatchSizeSchedule": lambda: on_events(methods.BatchSizeSchedule),
+    "Whitening, once": against_whitening,
     "SWA": lambda: on_events(lambda: methods.SWA(swa_start="0dur", update_interval="1ba"), average),
 }
