@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
 from composer.core.state import State
 from composer.core.units import TimeUnit
 from composer.errors import ConfigError
+from composer.utils.warnings import NoEffectWarning
 
-__all__ = ["share_done", "total_batches"]
+__all__ = ["share_done", "total_batches", "warn_if_never_due"]
 
 _UNITS = (TimeUnit.EPOCH, TimeUnit.BATCH)
 
@@ -55,3 +59,31 @@ def share_done(method: object, state: State) -> float:
     if limit is not None and limit.unit is TimeUnit.EPOCH:
         done += state.batches_left_out
     return min(1.0, done / total) if total else 1.0
+
+
+def warn_if_never_due(
+    method: object, state: State, what: str, is_due: Callable[[float], bool]
+) -> None:
+    """Warn where a run in epochs is too short for a plan that follows `State.get_elapsed_duration`.
+
+    That share moves at the ends of epochs only, so that a run has as many as it has epochs.
+
+    Args:
+        method: who asks, for the message.
+        state: the run's state.
+        what: what the method then never does, for the message.
+        is_due: whether it does at a share of the run that is done.
+    """
+    limit = state.max_duration
+    if limit is None or limit.unit is not TimeUnit.EPOCH:
+        return
+    count = limit.value
+    if any(is_due(epoch / count) for epoch in range(count)):
+        return
+    warnings.warn(
+        f"{method!r} never {what} in a run of max_duration='{limit}': the share of it that is done "
+        "moves at the ends of epochs only. Give max_duration in batches ('1000ba'), which moves it "
+        "with each of them, or train for more epochs",
+        NoEffectWarning,
+        stacklevel=3,
+    )

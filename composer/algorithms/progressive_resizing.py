@@ -20,7 +20,7 @@ Suggested values: ``initial_scale=0.5, delay_fraction=0.5, finetune_fraction=0.2
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from composer.algorithms._checks import (
     check_whole,
 )
 from composer.algorithms._mixing import Key
+from composer.algorithms._run_length import warn_if_never_due
 from composer.core.algorithm import Algorithm
 from composer.core.event import Event
 from composer.core.logger import Logger
@@ -155,7 +156,7 @@ class ProgressiveResizing(Algorithm):
         ValueError: an argument is out of range.
     """
 
-    events: Mapping[Event, str] = {Event.AFTER_DATALOADER: "resize"}
+    events: Mapping[Event, str] = {Event.FIT_START: "look_ahead", Event.AFTER_DATALOADER: "resize"}
     writes = ("batch",)
 
     def __init__(
@@ -190,9 +191,16 @@ class ProgressiveResizing(Algorithm):
         self.target_key = target_key
 
     def apply(self, event: Event, state: State, logger: Logger | None = None) -> None:
-        """Resize the batch; a logger is not needed."""
-        del event
-        self.resize(state, logger)
+        """Act on an event; a logger is not needed."""
+        handle: Callable[..., None] = getattr(self, self.events[event])
+        handle(state, logger)
+
+    def look_ahead(self, state: State, logger: Logger | None) -> None:
+        """Warn where the run is too short for images to get to their full size."""
+        if self.finetune_fraction > 0:
+            warn_if_never_due(
+                self, state, "trains at full size", lambda done: self.scale_at(done) == 1.0
+            )
 
     def resize(self, state: State, logger: Logger | None) -> None:
         """Resize the batch to the size that is due."""

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from composer.algorithms._checks import check_number, check_tensor, check_whole
 from composer.algorithms._mixing import Key
+from composer.algorithms._run_length import warn_if_never_due
 from composer.algorithms._sample_losses import check_sample_losses
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
@@ -156,7 +157,11 @@ class SelectiveBackprop(Algorithm):
 
     # The first acts last on AFTER_* events: samples are judged as they will be trained on.
     order = Order.FIRST
-    events: Mapping[Event, str] = {Event.INIT: "check", Event.AFTER_DATALOADER: "select"}
+    events: Mapping[Event, str] = {
+        Event.INIT: "check",
+        Event.FIT_START: "look_ahead",
+        Event.AFTER_DATALOADER: "select",
+    }
     writes = ("batch",)
 
     def __init__(
@@ -186,6 +191,12 @@ class SelectiveBackprop(Algorithm):
     def check(self, state: State, logger: Logger) -> None:
         """Refuse a model whose loss cannot be had per sample."""
         check_sample_losses("SelectiveBackprop", state.model)
+
+    def look_ahead(self, state: State, logger: Logger) -> None:
+        """Warn where the run is too short for a batch to be thinned out."""
+        warn_if_never_due(
+            self, state, "thins out a batch", lambda done: self.start <= done < self.end
+        )
 
     def apply(self, event: Event, state: State, logger: Logger | None = None) -> None:
         """Act on an event; a logger is not needed."""

@@ -24,6 +24,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from composer.algorithms._checks import check_choice, check_number, read_time, warn_no_effect
+from composer.algorithms._run_length import warn_if_never_due
 from composer.algorithms._stochastic_depth_layers import (
     BlockStochasticModule,
     StochasticLayer,
@@ -162,6 +163,7 @@ class StochasticDepth(Algorithm):
             self.events = {
                 Event.INIT: "convert",
                 Event.AFTER_LOAD: "take_up",
+                Event.FIT_START: "look_ahead",
                 Event.BATCH_START: "warm_up",
             }
         self._layers: list[tuple[StochasticLayer, float]] | None = None
@@ -194,6 +196,10 @@ class StochasticDepth(Algorithm):
         self._layers = None
         number = len(_layers(state.model))
         logger.log_hyperparameters({"stochastic_depth/num_stochastic_layers": number})
+
+    def look_ahead(self, state: State, logger: Logger) -> None:
+        """Warn where the run is too short for a block to be left out."""
+        warn_if_never_due(self, state, "leaves out a block", lambda done: done > 0)
 
     def warm_up(self, state: State, logger: Logger) -> None:
         """Set the rates for where training stands."""

@@ -99,7 +99,7 @@ CASES = [
     Case("MixUp", {"interpolate_loss": True}),
     Case("NoOpModel"),
     Case("NoOpModel", workload=LANGUAGE),
-    Case("ProgressiveResizing", {"delay_fraction": 0.0}),
+    Case("ProgressiveResizing", {"delay_fraction": 0.0, "finetune_fraction": 0.5}),
     Case("ProgressiveResizing", {"mode": "area", "delay_fraction": 0.0}),
     Case("ProgressiveResizing", {"mode": "crop", "initial_scale": 0.4, "size_increment": 2}),
     Case("RandAugment", {"batch": True}),

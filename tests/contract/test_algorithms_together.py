@@ -77,7 +77,7 @@ def test_all_methods_train_together(workload: Workload, is_reversed: bool) -> No
     cases = combinable(workload, favour_last=is_reversed)
     methods = [case.make() for case in cases]
     methods = methods[::-1] if is_reversed else methods
-    trainer = make_trainer(methods, "1ep", workload, **needs(cases))
+    trainer = make_trainer(methods, "4ba", workload, **needs(cases))
     trainer.fit()
     assert_finite(trainer)
 
