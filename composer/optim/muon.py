@@ -38,6 +38,9 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 # makes those twelve times as large: harmless in float32 for so many steps, then it is made anew.
 _STEPS_AT_ONCE = 5
 
+# Entries of matrices that a CPU's core keeps at hand from one step of the iteration to the next.
+_CACHED = 2**16
+
 
 def orthogonalize(matrices: Tensor, num_steps: int = 5) -> Tensor:
     """Bring the singular values of matrices close to 1 and keep their directions.
@@ -55,11 +58,11 @@ def orthogonalize(matrices: Tensor, num_steps: int = 5) -> Tensor:
         >>> bool(((values > 0.6) & (values < 1.3)).all())
         True
     """
-    a, b, c = _COEFFICIENTS
     x = matrices if matrices.device.type == "cpu" else matrices.bfloat16()
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
         x = x.mT
+    x = x.reshape(-1, *x.shape[-2:])
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     is_long = x.shape[-1] >= 2 * x.shape[-2]
     if is_long and x.dtype in (torch.float32, torch.float64):
@@ -67,9 +70,8 @@ def orthogonalize(matrices: Tensor, num_steps: int = 5) -> Tensor:
             x = _do_steps(x, min(_STEPS_AT_ONCE, num_steps - done))
     else:
         for _ in range(num_steps):
-            gram = x @ x.mT
-            x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if is_tall else x).to(matrices.dtype)
+            x = torch.baddbmm(x, _polynomial(x @ x.mT), x, beta=_COEFFICIENTS[0])
+    return (x.mT if is_tall else x).reshape(matrices.shape).to(matrices.dtype)
 
 
 def _do_steps(x: Tensor, num_steps: int) -> Tensor:
@@ -78,15 +80,20 @@ def _do_steps(x: Tensor, num_steps: int) -> Tensor:
     A step multiplies ``x`` by a polynomial of its Gram matrix, and these commute: however many
     steps, ``x`` itself, which has the long rows, is read twice.
     """
-    a, b, c = _COEFFICIENTS
     gram, product = x @ x.mT, None
     for step in range(num_steps):
-        factor = b * gram + c * gram @ gram
-        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        factor = _polynomial(gram)
+        factor.diagonal(dim1=-2, dim2=-1).add_(_COEFFICIENTS[0])
         product = factor if product is None else factor @ product
         if step < num_steps - 1:
             gram = factor @ gram @ factor
     return x if product is None else product @ x
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """Return ``b * gram + c * gram @ gram``, shape (K, M, M), in one call."""
+    _, b, c = _COEFFICIENTS
+    return torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
 
 
 class Muon(GroupOptimizer):
@@ -226,11 +233,14 @@ def _orthogonalize_all(updates: list[Tensor], num_steps: int) -> list[Tensor]:
     for index, update in enumerate(updates):
         by_shape.setdefault((update.shape, update.dtype, update.device), []).append(index)
     done: list[Tensor] = list(updates)
-    for (shape, _, _), indices in by_shape.items():
-        stacked = torch.stack([_columns_last(updates[i]).flatten(1) for i in indices])
-        for index, matrix in zip(indices, orthogonalize(stacked, num_steps), strict=True):
-            update = matrix.view(_columns_last(updates[index]).shape)
-            done[index] = update if update.shape == shape else update.movedim(-1, 1)
+    for (shape, _, device), indices in by_shape.items():
+        most = max(1, _CACHED // shape.numel()) if device.type == "cpu" else len(indices)
+        for first in range(0, len(indices), most):
+            together = indices[first : first + most]
+            stacked = torch.stack([_columns_last(updates[i]).flatten(1) for i in together])
+            for index, matrix in zip(together, orthogonalize(stacked, num_steps), strict=True):
+                update = matrix.view(_columns_last(updates[index]).shape)
+                done[index] = update if update.shape == shape else update.movedim(-1, 1)
     return done
 
 
