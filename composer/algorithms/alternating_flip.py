@@ -68,7 +68,7 @@ def _due(images: Tensor, indices: Tensor, epoch: int, seed: int) -> Tensor:
     """Return which images of a batch to flip, as their places in it, on the host."""
     if images.ndim < 3:
         raise DataError(f"images must have the shape (N, ..., H, W), got {tuple(images.shape)}")
-    check_sample_count("AlternatingFlip", len(indices), len(images))
+    check_sample_count("AlternatingFlip", indices.shape[0], images.shape[0])
     (places,) = alternating_flips(indices.cpu().numpy(), epoch, seed).nonzero()
     return torch.from_numpy(places)
 
