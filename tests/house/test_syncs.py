@@ -105,7 +105,8 @@ def most_reads(
         Trainer(
             model=model,
             train_dataloader=batches,
-            max_duration="1ep",
+            # One epoch, in batches: what follows the share of the run that is done acts too.
+            max_duration=f"{len(batches)}ba",
             optimizers=DecoupledAdamW(model.parameters(), lr=1e-3),
             device=MetaDevice(),
             algorithms=list(algorithms),
