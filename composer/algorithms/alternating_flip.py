@@ -31,7 +31,8 @@ from composer.core.event import Event
 from composer.core.logger import Logger
 from composer.core.state import State
 from composer.data.image_draws import alternating_flips
-from composer.errors import DataError
+from composer.data.image_loader import DeviceImageLoader
+from composer.errors import ConfigError, DataError
 
 __all__ = ["AlternatingFlip", "alternating_flip_batch"]
 
@@ -94,8 +95,8 @@ class AlternatingFlip(Algorithm):
         target_key: where the targets lie in a batch.
 
     Raises:
-        ValueError: an argument is out of range; when training starts, the loader does not say
-            which samples a batch is made of.
+        ValueError: an argument is out of range; when training starts, the loader flips images
+            itself, or does not say which samples a batch is made of.
     """
 
     # The last acts first on AFTER_DATALOADER: the batch has the samples that the loader gave it.
@@ -118,12 +119,18 @@ class AlternatingFlip(Algorithm):
         self.target_key = target_key
 
     def check(self, state: State, logger: Logger) -> None:
-        """Refuse a loader that does not say which samples a batch is made of.
+        """Refuse a loader that flips, or does not say which samples a batch is made of.
 
         Raises:
             ValueError: with the reason.
         """
-        check_batch_indices(state.dataloader)
+        loader = state.dataloader
+        if isinstance(loader, DeviceImageLoader) and loader.flip is not None:
+            raise ConfigError(
+                f"the loader flips images already, DeviceImageLoader(flip={loader.flip!r}), and "
+                "AlternatingFlip would flip some of them back; use one of the two"
+            )
+        check_batch_indices(loader)
 
     def flip(self, state: State, logger: Logger) -> None:
         """Flip the images of the batch whose turn it is."""

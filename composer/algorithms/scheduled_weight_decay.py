@@ -5,10 +5,11 @@ Mitigate Them: A Gradient-Norm Perspective", 2023, arXiv:2011.11152; Caron, Touv
 Mairal, Bojanowski, Joulin, "Emerging Properties in Self-Supervised Vision Transformers", 2021,
 arXiv:2104.14294.
 
-Idea: how much decay does good changes while training goes on. Much of it late, when gradients are
-small, keeps them from getting smaller, as the first paper shows; little of it early lets weights
-grow into a shape worth keeping. So the decay of each group of parameters follows a schedule, as the
-learning rate does: what the optimizer was given, times the schedule's multiplier.
+Idea: how much decay does good changes while training goes on. The decay of each group of parameters
+follows a schedule, as the learning rate does: what the optimizer was given, times the schedule's
+multiplier. The papers do not agree on the direction: the first shows that much decay late, when
+gradients are small, keeps them from getting smaller; the second begins with little and ends with
+ten times as much.
 
 When it helps: long self-supervised training of vision transformers, in which the second paper and
 its successors let decay rise along a cosine; optimizers whose decay does not fall with the learning
@@ -101,7 +102,7 @@ class ScheduledWeightDecay(Algorithm):
         Raises:
             ValueError: none of them does.
         """
-        if not any(True for _ in _decaying_groups(state)):
+        if next(_decaying_groups(state), None) is None:
             kinds = [type(each).__name__ for each in state.optimizers]
             raise ConfigError(
                 "ScheduledWeightDecay multiplies the weight decay of groups of parameters, and no "

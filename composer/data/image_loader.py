@@ -62,6 +62,7 @@ class DeviceImageLoader:
         seed: any whole number; the same on all ranks.
 
     Attributes:
+        flip: how images are flipped here.
         mean: the mean that is subtracted, of each channel. Give it, and ``std``, to the loader of
             the evaluation data.
         std: what is divided by, of each channel.
@@ -109,6 +110,7 @@ class DeviceImageLoader:
             raise DataError(f"{count} images and {len(labels)} targets; give one for each")
         self.batch_size = batch_size
         self.drop_last = drop_last
+        self.flip: Flip | None = flip
         self.mean, self.std = _statistics(pixels, mean, std)
         self._draws = ImageDraws((side[0], side[1]), flip, translate, cutout, seed)
         self._padded = _padded(pixels.to(place), translate)

@@ -193,7 +193,7 @@ class _Window:
 
     def __init__(self, places: NDArray[np.int64], pad_id: int, shift_labels: bool) -> None:
         self._places = places
-        # Not np.full, which takes longer than all else that is done here.
+        # Not np.full, which takes several times as long.
         length = len(places)
         self._ids = np.empty(length, dtype=np.int64)
         self._ids.fill(pad_id)

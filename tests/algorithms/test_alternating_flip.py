@@ -16,8 +16,8 @@ from composer.core.state import State
 from composer.data.image_loader import DeviceImageLoader
 from composer.distributed import comm
 from composer.errors import ConfigError, DataError
-from composer.trainer.trainer import Trainer
 from tests.algorithms._runs import classifier
+from tests.trainer._runs import make_trainer
 
 COUNT, SIZE, SIDE = 24, 6, 6
 
@@ -48,20 +48,15 @@ class Seen(Callback):
 
 
 def run(method: AlternatingFlip, loader: Any, **keywords: Any) -> dict[int, dict[int, bool]]:
-    torch.manual_seed(0)
     seen, model = Seen(), classifier()
-    given: dict[str, Any] = {
-        "model": model,
-        "train_dataloader": loader,
-        "optimizers": torch.optim.SGD(model.parameters(), lr=0.01),
-        "max_duration": "3ep",
-        "callbacks": seen,
-        "progress_bar": False,
-        "device": "cpu",
-        "algorithms": method,
-        "seed": 1,
-    }
-    Trainer(**given | keywords).fit()
+    given = {"max_duration": "3ep", "callbacks": seen} | keywords
+    make_trainer(
+        model=model,
+        train_dataloader=loader,
+        optimizers=torch.optim.SGD(model.parameters(), lr=0.01),
+        algorithms=method,
+        **given,
+    ).fit()
     return seen.flipped
 
 
@@ -160,6 +155,13 @@ class Stream(IterableDataset[Any]):
 )
 def test_a_loader_that_does_not_say_its_samples_is_refused_with_what_to_do(loader: Any) -> None:
     with pytest.raises(DataError, match="Use a DataLoader over a data set that is read by index"):
+        run(AlternatingFlip(), loader)
+
+
+def test_a_loader_that_flips_itself_is_refused() -> None:
+    shades = torch.zeros(COUNT, 3, SIDE, SIDE, dtype=torch.uint8)
+    loader = DeviceImageLoader(shades, torch.arange(COUNT) % 4, SIZE, flip="random", device="cpu")
+    with pytest.raises(ConfigError, match="the loader flips images already"):
         run(AlternatingFlip(), loader)
 
 

@@ -21,6 +21,7 @@ from composer.optim.muon import Muon
 from composer.optim.schedule_free import ScheduleFreeAdamW
 from composer.trainer.trainer import Trainer
 from tests.algorithms._runs import Memory, classifier, image_batch
+from tests.trainer._runs import make_trainer
 
 NUM_BATCHES = 4
 
@@ -46,19 +47,15 @@ def run(
 ) -> tuple[Trainer, Decays, Memory]:
     torch.manual_seed(0)
     model, decays, memory = classifier(), Decays(), Memory()
-    given: dict[str, Any] = {
-        "model": model,
-        "train_dataloader": [image_batch()] * NUM_BATCHES,
-        "optimizers": make(model),
-        "max_duration": f"{NUM_BATCHES}ba",
-        "callbacks": decays,
-        "loggers": memory,
-        "progress_bar": False,
-        "device": "cpu",
-        "algorithms": method,
-        "seed": 1,
-    }
-    trainer = Trainer(**given | keywords)
+    watching = {"callbacks": decays, "loggers": memory} | keywords
+    trainer = make_trainer(
+        model=model,
+        train_dataloader=[image_batch()] * NUM_BATCHES,
+        optimizers=make(model),
+        max_duration=f"{NUM_BATCHES}ba",
+        algorithms=method,
+        **watching,
+    )
     trainer.fit()
     return trainer, decays, memory
 
