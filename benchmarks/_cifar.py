@@ -111,6 +111,13 @@ class _Residual(nn.Module):
         return x + self.layers(x)
 
 
+class _Scale(nn.Module):
+    """Keeps logits small: those of a global maximum are so large that SGD's first steps fail."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.125 * x
+
+
 def _convolution(inputs: int, outputs: int, pool: bool = False) -> list[nn.Module]:
     layers = [
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
@@ -138,5 +145,6 @@ def make_model(width: int, seed: int) -> ComposerClassifier:
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
         nn.Linear(8 * width, CLASSES),
+        _Scale(),
     )
     return ComposerClassifier(layers, num_classes=CLASSES)
