@@ -9,7 +9,7 @@ from _contest import Contest, Entries, Step
 from _method_events import make_model
 from torch import Tensor, nn
 
-from composer.optim import DecoupledAdamW, DecoupledSGDW, Muon, ScheduleFreeAdamW
+from composer.optim import DecoupledAdamW, DecoupledSGDW, Muon, ScheduleFreeAdamW, ScheduleFreeSGD
 
 __all__ = ["ENTRIES"]
 
@@ -23,19 +23,20 @@ def against(
     return Contest(method=make(make_model()).step, by_hand=torch.no_grad()(by_hand(make_model())))
 
 
-def _tensors(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    params = [each.data for each in model.parameters()]
-    return params, [each.grad for each in model.parameters() if each.grad is not None]
+def _tensors(model: nn.Module) -> tuple[list[Tensor], Callable[[], list[Tensor]]]:
+    """The parameters, and a function that looks up their gradients, which are new in each step."""
+    params = list(model.parameters())
+    return [each.data for each in params], lambda: [p.grad for p in params if p.grad is not None]
 
 
 def cautious_adamw(model: nn.Module) -> Step:
-    params, grads = _tensors(model)
+    params, find_grads = _tensors(model)
     firsts, seconds = ([torch.zeros_like(p) for p in params] for _ in range(2))
     count = 0
 
     def step() -> None:
         nonlocal count
-        count += 1
+        count, grads = count + 1, find_grads()
         torch._foreach_lerp_(firsts, grads, 0.1)
         torch._foreach_mul_(seconds, 0.95)
         torch._foreach_addcmul_(seconds, grads, grads, 0.05)
@@ -50,10 +51,11 @@ def cautious_adamw(model: nn.Module) -> Step:
 
 
 def cautious_sgd(model: nn.Module) -> Step:
-    params, grads = _tensors(model)
+    params, find_grads = _tensors(model)
     buffers = [torch.zeros_like(p) for p in params]
 
     def step() -> None:
+        grads = find_grads()
         torch._foreach_mul_(buffers, 0.9)
         torch._foreach_add_(buffers, grads)
         for param, buffer in zip(params, buffers, strict=True):
@@ -90,13 +92,13 @@ def newton_schulz(x: Tensor) -> Tensor:
 
 
 def schedule_free(model: nn.Module) -> Step:
-    params, grads = _tensors(model)
+    params, find_grads = _tensors(model)
     fronts, seconds = [p.clone() for p in params], [torch.zeros_like(p) for p in params]
     count = 0
 
     def step() -> None:
         nonlocal count
-        count += 1
+        count, grads = count + 1, find_grads()
         torch._foreach_mul_(seconds, 0.999)
         torch._foreach_addcmul_(seconds, grads, grads, 0.001)
         scales = torch._foreach_sqrt(seconds)
@@ -106,6 +108,20 @@ def schedule_free(model: nn.Module) -> Step:
         torch._foreach_lerp_(params, fronts, 1 / count)
         torch._foreach_add_(params, moves, alpha=LR * (0.9 * (1 - 1 / count) - 1))
         torch._foreach_add_(fronts, moves, alpha=-LR)
+
+    return step
+
+
+def schedule_free_sgd(model: nn.Module) -> Step:
+    params, find_grads = _tensors(model)
+    fronts, count = [p.clone() for p in params], 0
+
+    def step() -> None:
+        nonlocal count
+        count, grads = count + 1, find_grads()
+        torch._foreach_lerp_(params, fronts, 1 / count)
+        torch._foreach_add_(params, grads, alpha=LR * (0.9 * (1 - 1 / count) - 1))
+        torch._foreach_add_(fronts, grads, alpha=-LR)
 
     return step
 
@@ -124,5 +140,8 @@ ENTRIES: Entries = {
     "Muon": lambda: against(lambda model: Muon(model, LR), muon),
     "ScheduleFreeAdamW": lambda: against(
         lambda model: ScheduleFreeAdamW(model.parameters(), LR), schedule_free
+    ),
+    "ScheduleFreeSGD": lambda: against(
+        lambda model: ScheduleFreeSGD(model.parameters(), LR), schedule_free_sgd
     ),
 }

@@ -56,16 +56,23 @@ class GroupOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
+            params, grads = self._with_gradients(group["params"])
             if params:
-                self.step_group(group, params, [self._dense_gradient(p) for p in params])
+                self.step_group(group, params, grads)
         return loss
 
-    def _dense_gradient(self, param: Tensor) -> Tensor:
-        grad = param.grad
-        if grad is None or grad.is_sparse:
-            raise TrainingError(
-                f"{type(self).__name__} takes no sparse gradients, because a step moves every "
-                "weight. Use sparse=False in the embedding, or torch.optim.SparseAdam."
-            )
-        return grad
+    def _with_gradients(self, params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        chosen: list[Tensor] = []
+        grads: list[Tensor] = []
+        for param in params:
+            grad = param.grad
+            if grad is None:
+                continue
+            if grad.is_sparse:
+                raise TrainingError(
+                    f"{type(self).__name__} takes no sparse gradients, because a step moves every "
+                    "weight. Use sparse=False in the embedding, or torch.optim.SparseAdam."
+                )
+            chosen.append(param)
+            grads.append(grad)
+        return chosen, grads
