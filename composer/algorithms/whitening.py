@@ -15,7 +15,8 @@ would overwrite; long training, where learned filters catch up.
 
 Suggested values: the default. As many filters as there are directions, with both signs, is best: 24
 for patches of 2 x 2 x 3, 54 for 3 x 3 x 3; with fewer, those of the least variance are left out.
-Images should be normalised.
+Images should be normalised. ``freeze_norm=True`` makes steps cheaper where a normalisation follows:
+nothing before the second convolution trains then, so that gradients end there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from composer.algorithms._checks import check_number, check_tensor, warn_no_effect
+from composer.algorithms._checks import check_flags, check_number, check_tensor, warn_no_effect
 from composer.algorithms._mixing import Key
 from composer.core.algorithm import Algorithm, Order
 from composer.core.event import Event
@@ -41,10 +42,13 @@ __all__ = ["Whitening", "apply_whitening"]
 
 # More patches make the covariance no better, and cost time and memory.
 _MOST_PATCHES = 2**18
+_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 @torch.no_grad()
-def apply_whitening(model: nn.Module, images: Tensor, eps: float = 5e-4) -> None:
+def apply_whitening(
+    model: nn.Module, images: Tensor, eps: float = 5e-4, freeze_norm: bool = False
+) -> None:
     """Set the filters of a model's first convolution to whiten patches of images, and freeze them.
 
     With C' filters the C' // 2 directions of most variance are taken, as many as there are; filters
@@ -56,9 +60,13 @@ def apply_whitening(model: nn.Module, images: Tensor, eps: float = 5e-4) -> None
         images: what the convolution sees, shape (N, C, H, W), floating point; a few hundred are
             enough.
         eps: added to the variances, so that directions without any are not blown up; > 0.
+        freeze_norm: also freeze the scale and the shift of the normalisation that follows the
+            convolution: what it sees has unit variance already, and gradients need not be computed
+            for it. A `NoEffectWarning` says so if none follows.
 
     Raises:
         ValueError: ``eps`` is not positive, the convolution is grouped, or the images do not fit.
+        TypeError: ``freeze_norm`` is no bool.
         RuntimeError: the convolution's weights are sharded.
 
     Example:
@@ -69,11 +77,11 @@ def apply_whitening(model: nn.Module, images: Tensor, eps: float = 5e-4) -> None
         True
     """
     check_number("eps", eps, above=0)
-    conv = _first_convolution(model)
+    check_flags(freeze_norm=freeze_norm)
+    conv = _freeze_first(model, freeze_norm)
     if conv is None:
-        warn_no_effect("Whitening", model, "a Conv2d")
         return
-    weight = _freeze(conv)
+    weight = _weight_of(conv)
     mean, covariance = _statistics(conv, images)
     variances, directions = torch.linalg.eigh(covariance)
     number = min(len(variances), conv.out_channels // 2)
@@ -98,8 +106,33 @@ def _first_convolution(model: nn.Module) -> nn.Conv2d | None:
     return conv
 
 
-def _freeze(conv: nn.Conv2d) -> Tensor:
-    """Freeze a convolution's weight and return it; where it is computed, what it is made from."""
+def _freeze_first(model: nn.Module, freeze_norm: bool) -> nn.Conv2d | None:
+    """Freeze the first convolution, and what normalises its outputs if that is asked for."""
+    conv = _first_convolution(model)
+    if conv is None:
+        warn_no_effect("Whitening", model, "a Conv2d")
+        return None
+    _weight_of(conv).requires_grad_(False)
+    if freeze_norm:
+        norm = _norm_after(model, conv)
+        if norm is None:
+            warn_no_effect(
+                "freeze_norm of Whitening", model, "a normalisation after the first Conv2d"
+            )
+        else:
+            norm.requires_grad_(False)
+    return conv
+
+
+def _norm_after(model: nn.Module, conv: nn.Conv2d) -> nn.Module | None:
+    """Return the normalisation that comes next in the order of modules, if it is one."""
+    leaves = [m for m in model.modules() if m is conv or not any(True for _ in m.children())]
+    following = leaves[leaves.index(conv) + 1 :][:1]
+    return next((m for m in following if isinstance(m, _NORMS)), None)
+
+
+def _weight_of(conv: nn.Conv2d) -> Tensor:
+    """Return a convolution's weight; where it is computed, what it is made from."""
     weight: Tensor = conv.weight
     if nn.utils.parametrize.is_parametrized(conv, "weight"):
         weight = conv.get_parameter("parametrizations.weight.original")
@@ -108,7 +141,7 @@ def _freeze(conv: nn.Conv2d) -> Tensor:
             "Whitening cannot set weights that are sharded already; call "
             "apply_whitening(model, images) before the Trainer is made, instead"
         )
-    return weight.requires_grad_(False)
+    return weight
 
 
 def _statistics(conv: nn.Conv2d, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,6 +175,7 @@ class Whitening(Algorithm):
     Args:
         eps: added to the variances, > 0.
         input_key: where the images lie in a batch, see :meth:`State.batch_get_item`.
+        freeze_norm: whether the normalisation that follows is frozen too, from the start.
 
     Raises:
         ValueError: ``eps`` is not positive; in `fit`, the images do not fit the convolution.
@@ -152,10 +186,12 @@ class Whitening(Algorithm):
     order = Order.LAST
     writes = ("model",)
 
-    def __init__(self, eps: float = 5e-4, input_key: Key = 0) -> None:
+    def __init__(self, eps: float = 5e-4, input_key: Key = 0, freeze_norm: bool = False) -> None:
         check_number("eps", eps, above=0)
+        check_flags(freeze_norm=freeze_norm)
         self.eps = eps
         self.input_key = input_key
+        self.freeze_norm = freeze_norm
         self._is_done = False
 
     def match(self, event: Event, state: State) -> bool:
@@ -164,12 +200,7 @@ class Whitening(Algorithm):
 
     def freeze(self, state: State, logger: Logger) -> None:
         """Freeze the first convolution, before anything is made of the weights that train."""
-        conv = _first_convolution(state.model)
-        self._is_done = conv is None
-        if conv is None:
-            warn_no_effect("Whitening", state.model, "a Conv2d")
-        else:
-            _freeze(conv)
+        self._is_done = _freeze_first(state.model, self.freeze_norm) is None
 
     def whiten(self, state: State, logger: Logger) -> None:
         """Set the filters from the images of the first batch."""

@@ -95,6 +95,28 @@ def test_a_computed_weight_is_set_through_what_it_is_computed_from() -> None:
     assert not any(p.requires_grad for n, p in computed.named_parameters() if "weight" in n)
 
 
+def test_what_normalises_the_outputs_is_frozen_where_that_is_asked_for() -> None:
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 24, 2), nn.BatchNorm2d(24)), nn.ReLU(), nn.BatchNorm2d(24)
+    )
+    apply_whitening(model, smooth_images(), freeze_norm=True)
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == [
+        "0.0.bias", "2.weight", "2.bias",
+    ]  # fmt: skip
+
+
+def test_nothing_more_is_frozen_by_default() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 24, 2, bias=False), nn.BatchNorm2d(24))
+    apply_whitening(model, smooth_images())
+    assert all(p.requires_grad for p in model[1].parameters())
+
+
+def test_a_warning_says_that_no_normalisation_follows() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 24, 2), nn.ReLU(), nn.BatchNorm2d(24))
+    with pytest.warns(NoEffectWarning, match="a normalisation after the first"):
+        apply_whitening(model, smooth_images(), freeze_norm=True)
+
+
 @pytest.mark.parametrize(
     "images",
     [

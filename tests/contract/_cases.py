@@ -141,6 +141,7 @@ CASES = [
     Case("SqueezeExcite", {"min_channels": 4, "latent_channels": 2}),
     Case("WeightStandardization", {"n_last_layers_ignore": 1}),
     Case("Whitening"),
+    Case("Whitening", {"freeze_norm": True}),
 ]
 
 
