@@ -45,6 +45,7 @@ from composer.errors import ConfigError, DataError
 __all__ = ["ProgressiveResizing", "resize_batch"]
 
 _MODES = ("resize", "area", "crop")
+_MAX_MULTIPLIED_SIDE = 64
 
 
 def resize_batch(
@@ -117,8 +118,33 @@ def _nearest(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _mean_pixels(images: Tensor, size: tuple[int, int]) -> Tensor:
+    if _multiplies_well(images):
+        return _multiplied_means(images, size)
     means = F.interpolate(images.float(), size=size, mode="area")
     return (means if images.is_floating_point() else means.round_()).to(images.dtype)
+
+
+def _multiplies_well(images: Tensor) -> bool:
+    """Whether matrix products give the means in less time, and as exactly.
+
+    On a CPU they take half the time of torch's pooling for images of 32 pixels, nearly the same for
+    128, and up to 1.6 times as much for 224.
+    """
+    is_small = max(images.shape[-2:]) <= _MAX_MULTIPLIED_SIDE
+    is_exact = images.dtype is torch.float32 and torch.get_float32_matmul_precision() == "highest"
+    return is_small and is_exact and images.device.type == "cpu"
+
+
+def _multiplied_means(images: Tensor, size: tuple[int, int]) -> Tensor:
+    height, width = images.shape[-2:]
+    with torch.autocast("cpu", enabled=False):  # it would round the factors to bfloat16
+        means = _averages(height, size[0]) @ (images @ _averages(width, size[1]).T)
+    return means.contiguous(memory_format=_memory_format(images))
+
+
+def _averages(full: int, small: int) -> Tensor:
+    """The matrix, shape (small, full), whose rows average the pixels that a new pixel covers."""
+    return F.adaptive_avg_pool1d(torch.eye(full, dtype=torch.float32, device="cpu"), small).T
 
 
 def _draw_corner(input: Tensor, size: tuple[int, int]) -> tuple[int, int]:
@@ -129,9 +155,12 @@ def _draw_corner(input: Tensor, size: tuple[int, int]) -> tuple[int, int]:
 
 def _compact(images: Tensor, window: tuple[Any, ...]) -> Tensor:
     """Cut a window out and store it without gaps, in the memory order of the whole."""
+    return images[window].contiguous(memory_format=_memory_format(images))
+
+
+def _memory_format(images: Tensor) -> torch.memory_format:
     is_channels_last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
-    memory_format = torch.channels_last if is_channels_last else torch.contiguous_format
-    return images[window].contiguous(memory_format=memory_format)
+    return torch.channels_last if is_channels_last else torch.contiguous_format
 
 
 class ProgressiveResizing(Algorithm):

@@ -39,6 +39,19 @@ def test_areas_give_the_mean_of_the_pixels_they_cover() -> None:
     assert masks.tolist() == [[[[0, 1]]]]  # of targets the nearest
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (11, 7), (65, 40)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_means_of_areas_equal_torch(
+    height: int, width: int, memory_format: torch.memory_format
+) -> None:
+    x = torch.rand(4, 3, height, width).contiguous(memory_format=memory_format)
+    expected = F.interpolate(x, size=(round(0.62 * height), round(0.62 * width)), mode="area")
+    with torch.autocast("cpu", torch.bfloat16):
+        means, _ = resize_batch(x, LABELS, 0.62, mode="area")
+    torch.testing.assert_close(means, expected, rtol=0, atol=5e-7)
+    assert means.is_contiguous(memory_format=memory_format)
+
+
 def test_cropping_cuts_one_window_for_all_images() -> None:
     torch.manual_seed(0)
     x = numbered(6, 6)
