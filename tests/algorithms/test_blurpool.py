@@ -180,6 +180,24 @@ def test_number_format_and_memory_order_stay(
         assert y.is_contiguous(memory_format=memory_format)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stride", [1, 2, (1, 2)])
+def test_blurs_and_their_gradients_are_those_of_float64_within_rounding(
+    dtype: torch.dtype, memory_format: torch.memory_format, stride: int | tuple[int, int]
+) -> None:
+    x = torch.rand(2, 3, 9, 6).to(dtype).contiguous(memory_format=memory_format).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    blurred, expected = blur_2d(x, stride=stride), blur_2d(exact, stride=stride)
+    slope = torch.rand_like(blurred)
+    blurred.backward(slope)
+    expected.backward(slope.double())
+    torch.testing.assert_close(blurred, expected.to(dtype))
+    assert x.grad is not None
+    assert exact.grad is not None
+    torch.testing.assert_close(x.grad, exact.grad.to(dtype))
+
+
 def test_autocast_does_not_change_the_format_of_pooled_images() -> None:
     pool = BlurMaxPool2d(2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -218,6 +236,14 @@ def test_the_blurred_model_is_one_graph() -> None:
     torch.testing.assert_close(compiled(x), model(x))
     compiled(x)
     assert len(graphs) == 1
+
+
+def test_a_blurred_model_in_half_precision_can_be_exported() -> None:
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(16, 8, 3, stride=2)).bfloat16().eval()
+    apply_blurpool(model)
+    x = torch.rand(2, 16, 9, 11, dtype=torch.bfloat16)
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
 
 
 def test_nothing_to_replace_is_told_with_what_was_looked_for() -> None:
