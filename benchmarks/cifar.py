@@ -6,8 +6,8 @@ evaluations themselves, the same in all arms, are left out.
 
 - ``plain``: SGD with momentum, its rate tuned and lowered in steps, float32.
 - ``plain, bfloat16``: the same in bfloat16 with channels last.
-- ``composed``: Muon, a linear schedule, progressive resizing, layer freezing, label smoothing,
-  alternating flips, bfloat16, channels last.
+- ``composed``: Muon, its decoupled weight decay, a linear schedule, progressive resizing,
+  whitening, layer freezing, label smoothing, alternating flips, bfloat16, channels last.
 - ``composed - X``: without one of them.
 
 Runs are kept in ``--folder``; started again, it goes on with those that are missing. On a machine
@@ -30,7 +30,13 @@ from _loops import machine
 
 from composer import Trainer
 from composer.ablation.records import Record, Recorder, read_record, write_record
-from composer.algorithms import ChannelsLast, LabelSmoothing, LayerFreezing, ProgressiveResizing
+from composer.algorithms import (
+    ChannelsLast,
+    LabelSmoothing,
+    LayerFreezing,
+    ProgressiveResizing,
+    Whitening,
+)
 from composer.core import Algorithm
 from composer.optim import (
     DecoupledSGDW,
@@ -48,10 +54,13 @@ METRIC, TARGET = "MulticlassAccuracy", 0.75
 class Arm:
     """How one run trains. As it stands: plain."""
 
-    epochs: float = 6
+    epochs: float = 4
     muon: bool = False
+    sgd_lr: float = 0.1
+    decay: float = 5e-5
     linear: bool = False
     small: bool = False
+    white: bool = False
     freeze: bool = False
     smooth: float = 0.0
     flip: str = "random"
@@ -60,16 +69,18 @@ class Arm:
 
 PLAIN = Arm()
 COMPOSED = Arm(
-    epochs=4, muon=True, linear=True, small=True, freeze=True, smooth=0.2, flip="alternating",
-    low_precision=True,
+    epochs=2.6, muon=True, decay=0.1, linear=True, small=True, white=True, freeze=True, smooth=0.2,
+    flip="alternating", low_precision=True,
 )  # fmt: skip
 ARMS = {
     "plain": PLAIN,
     "plain, bfloat16": replace(PLAIN, low_precision=True),
     "composed": COMPOSED,
-    "composed - Muon": replace(COMPOSED, muon=False),
+    "composed - Muon": replace(COMPOSED, muon=False, sgd_lr=0.4, decay=2e-4),
+    "composed - weight decay": replace(COMPOSED, decay=0.0),
     "composed - linear schedule": replace(COMPOSED, linear=False),
     "composed - progressive resizing": replace(COMPOSED, small=False),
+    "composed - whitening": replace(COMPOSED, white=False),
     "composed - layer freezing": replace(COMPOSED, freeze=False),
     "composed - label smoothing": replace(COMPOSED, smooth=0.0),
     "composed - alternating flips": replace(COMPOSED, flip="random"),
@@ -88,37 +99,39 @@ def make_trainer(arm: Arm, train: Images, test: Images, seed: int) -> Trainer:
         channels_last=arm.low_precision,
     )
     methods: list[Algorithm] = []
-    if arm.small:
+    if arm.small:  # 16, 24 and 32 pixels
         methods.append(
-            ProgressiveResizing(
-                mode="area",
-                initial_scale=0.75,
-                delay_fraction=0.85,
-                finetune_fraction=0.1,
-                size_increment=8,
-            )
-        )
-    if arm.freeze:
-        methods.append(LayerFreezing(freeze_start=0.3, freeze_level=0.62))
+            ProgressiveResizing("area", 0.5, finetune_fraction=0.0, delay_fraction=0.3,
+                                size_increment=8)
+        )  # fmt: skip
+    if arm.white:
+        methods.append(Whitening(freeze_norm=True))
+    if arm.freeze:  # the first two layers, at the end of the second epoch
+        methods.append(LayerFreezing(freeze_start=0.0, freeze_level=0.35))
     if arm.smooth:
         methods.append(LabelSmoothing(arm.smooth))
     if arm.low_precision:
         methods.append(ChannelsLast())
     if arm.muon:
-        optimizer: Any = Muon(model, lr=0.05, momentum=0.7, adamw_lr=0.01)
+        optimizer: Any = Muon(
+            model, lr=0.1, momentum=0.7, weight_decay=arm.decay, num_steps=3, adamw_lr=0.02
+        )
     else:
         optimizer = DecoupledSGDW(
-            model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-5
+            model.parameters(),
+            lr=arm.sgd_lr,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=arm.decay,
         )
-    warmup = {"t_warmup": "0.05dur"}
+    steps = MultiStepWithWarmupScheduler("0.05dur", ["0.65dur", "0.85dur"], gamma=0.1)
+    linear = LinearWithWarmupScheduler("0.2dur", alpha_f=0.0)
     return Trainer(
         model=model,
         train_dataloader=loader,
         eval_dataloader=test.loader(500, mean=loader.mean, std=loader.std),
         optimizers=optimizer,
-        schedulers=LinearWithWarmupScheduler(alpha_f=0.0, **warmup)
-        if arm.linear
-        else MultiStepWithWarmupScheduler(milestones=["0.65dur", "0.85dur"], gamma=0.1, **warmup),
+        schedulers=linear if arm.linear else steps,
         algorithms=methods,
         # In batches: methods that follow the run's progress then do so batch by batch.
         max_duration=f"{int(arm.epochs * len(loader))}ba",

@@ -10,19 +10,16 @@ It ends with the rows for ``docs/methods/measured.toml``.
 from __future__ import annotations
 
 import argparse
-import inspect
-import statistics
-import time
 from typing import Any
 
 import torch
 from _cifar import Images, add_data_argument, make_model, read_cifar
 from _loops import machine
+from _rows import Task, rows_of
 
 from composer import Trainer
 from composer.ablation import Ablation
 from composer.ablation.arms import Arm, Method
-from composer.ablation.report import Row
 from composer.algorithms import (
     EMA,
     LAWA,
@@ -44,12 +41,18 @@ from composer.algorithms import (
     SqueezeExcite,
     Whitening,
 )
-from composer.core import Algorithm
 from composer.optim import LinearWithWarmupScheduler, Muon
 
 WIDTH, TRAIN, TEST, BATCH, EPOCHS = 8, 20_000, 5_000, 128, 3
 BUDGET = f"{EPOCHS * (TRAIN // BATCH)}ba"
 METRIC = "MulticlassAccuracy"
+TASK = Task(
+    workload=f"CIFAR-10, ResNet-9 of width {WIDTH}, {TRAIN} images",
+    metric="test accuracy, %",
+    budget=f"{BUDGET} of {BATCH}",
+    command="python benchmarks/cifar_methods.py",
+    scale=100,
+)
 
 METHODS: dict[str, Method] = {
     "Muon": "Muon",
@@ -127,40 +130,7 @@ def main() -> None:
         clock="cpu",
         folder=arguments.folder,
     ).run()
-    print(machine())
-    for row in report.rows[1:]:
-        print(as_toml(row, report.rows[0]))
-
-
-def set_by_hand(name: str) -> str:
-    """Return the method's arguments that are not its defaults."""
-    method = METHODS[name]
-    changed = MUON if name == "Muon" else {}
-    if isinstance(method, Algorithm):
-        usual = {k: p.default for k, p in inspect.signature(type(method)).parameters.items()}
-        changed = {k: v for k, v in method.arguments().items() if v != usual[k]}
-    return ", ".join(f"{k}={v}" for k, v in changed.items()) or "defaults"
-
-
-def as_toml(row: Row, base: Row) -> str:
-    """Write one arm as a row of the methods' cards; shares become per cent."""
-    name = row.arm.removeprefix("+ ")
-    seconds = statistics.fmean(base.seconds)
-    values = {
-        "workload": f"CIFAR-10, ResNet-9 of width {WIDTH}, {TRAIN} images; {set_by_hand(name)}",
-        "metric": "test accuracy, %",
-        "without": f"{100 * base.final:.1f}",
-        "with": f"{100 * row.final:.1f}",
-        "difference": f"{100 * row.gain.mean:+.1f}",
-        "interval": f"{100 * row.gain.low:+.1f} .. {100 * row.gain.high:+.1f}",
-        "seeds": str(len(row.finals)),
-        "budget": f"{BUDGET} of {BATCH}, {seconds:.0f} s; a step costs {row.step_cost:.2f} times "
-        "as much",
-        "hardware": f"one core of an {machine().split(',')[0]}, bfloat16",
-        "command": "python benchmarks/cifar_methods.py",
-        "date": time.strftime("%Y-%m-%d"),
-    }
-    return "\n".join([f"[[{name}]]", *(f'{k} = "{v}"' for k, v in values.items()), ""])
+    print(machine(), rows_of(report, METHODS, TASK, {"Muon": MUON}), sep="\n")
 
 
 if __name__ == "__main__":
