@@ -2,7 +2,8 @@
 
     python tools/method_cards.py
 
-A card is the text of the method's module. Measured rows come from ``docs/methods/measured.toml``;
+Methods are the algorithms and the optimizers. A card is the text of a module, and so of all methods
+that it defines. Measured rows come from ``docs/methods/measured.toml``;
 the table's columns from `tests/contract/_properties.py`.
 """
 
@@ -13,14 +14,19 @@ import itertools
 import re
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
-import composer.functional  # noqa: E402 - the repository's own package and tests, from the line above
+# The repository's own package and tests, from the line above.
+import composer.functional  # noqa: E402
+import composer.optim  # noqa: E402
 from composer.registry import ALGORITHMS  # noqa: E402
 from tests.contract._cases import CASES, first_cases  # noqa: E402
 from tests.contract._properties import (  # noqa: E402
@@ -29,6 +35,13 @@ from tests.contract._properties import (  # noqa: E402
     REFUSALS,
     may_depend_on_order,
 )
+
+OPTIMIZERS: dict[str, type] = {
+    name: found
+    for name in composer.optim.__all__
+    if isinstance(found := getattr(composer.optim, name), type) and issubclass(found, Optimizer)
+}
+METHODS = {name: ALGORITHMS.get(name) for name in ALGORITHMS.names()} | OPTIMIZERS
 
 FOLDER = ROOT / "docs" / "methods"
 MEASURED = FOLDER / "measured.toml"
@@ -44,6 +57,7 @@ HEADINGS = (
 )
 # What a measured row says, and its column.
 COLUMNS = {
+    "method": "method",  # by itself, where a card has more than one
     "workload": "workload",
     "metric": "metric",
     "without": "without",
@@ -73,9 +87,12 @@ def main() -> None:
 
 def all_pages() -> dict[str, str]:
     """Each page's file name and text."""
-    names, measured = ALGORITHMS.names(), read_measured()
-    pages = {page_of(name): card(name, measured.get(name, ())) for name in names}
-    pages["README.md"] = overview(names, measured)
+    measured = read_measured()
+    together: dict[str, list[str]] = defaultdict(list)
+    for name in METHODS:
+        together[page_of(name)].append(name)
+    pages = {page: card(names, measured) for page, names in together.items()}
+    pages["README.md"] = overview(measured)
     return pages
 
 
@@ -86,7 +103,7 @@ def read_measured() -> Rows:
         ValueError: a row is of no known method, or has a key that is no column.
     """
     measured = tomllib.loads(MEASURED.read_text("utf-8"))
-    unknown = measured.keys() - set(ALGORITHMS.names())
+    unknown = measured.keys() - METHODS.keys()
     keys = {key for rows in measured.values() for row in rows for key in row} - COLUMNS.keys()
     if unknown or keys:
         raise ValueError(f"{MEASURED.name} has unknown {sorted(unknown | keys)}")
@@ -95,30 +112,32 @@ def read_measured() -> Rows:
 
 def page_of(name: str) -> str:
     """The file name of a method's card."""
-    return f"{ALGORITHMS.get(name).__module__.rpartition('.')[2]}.md"
+    return f"{METHODS[name].__module__.rpartition('.')[2]}.md"
 
 
 # One card.
 
 
-def card(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The page of one method."""
-    module = inspect.getmodule(ALGORITHMS.get(name))
+def card(names: Sequence[str], measured: Rows) -> str:
+    """The page of one method, or of those that share a module."""
+    module = inspect.getmodule(METHODS[names[0]])
     title, parts = read_card(module.__doc__ or "")
-    lines = [f"# {title}", "", f"`{signature(name)}`", ""]
-    functions = functions_of(name)
+    lines = [f"# {title}", ""]
+    for name in names:
+        lines += [f"`{signature(name)}`", ""]
+    functions = functions_of(module.__name__)
     if functions:
         lines += [f"As functions: {', '.join(f'`composer.functional.{f}`' for f in functions)}", ""]
     for heading, text in parts:
         lines += [f"## {heading}", "", text, ""]
-    lines += ["## Measured", "", measured_table(rows), ""]
+    lines += ["## Measured", "", measured_table(rows_of(names, measured)), ""]
     return "\n".join(lines)
 
 
 def read_card(text: str) -> tuple[str, list[tuple[str, str]]]:
     """Split a module's text into its first line and what stands under each heading."""
     first, _, rest = inspect.cleandoc(text).partition("\n")
-    flat = "\n\n".join(" ".join(each.split()) for each in rest.strip().split("\n\n"))
+    flat = "\n\n".join(map(flatten, rest.strip().split("\n\n")))
     pattern = rf"(?:^|(?<=\s))({'|'.join(HEADINGS)}):\s"
     pieces = re.split(pattern, flat)
     headings, bodies = pieces[1::2], pieces[2::2]
@@ -127,8 +146,14 @@ def read_card(text: str) -> tuple[str, list[tuple[str, str]]]:
     ]
 
 
+def flatten(paragraph: str) -> str:
+    """Put a paragraph on one line, unless it is indented: formulas stay as they are."""
+    return paragraph if paragraph.startswith("    ") else " ".join(paragraph.split())
+
+
 def to_markdown(text: str) -> str:
     """Turn the marks of docstrings into those of Markdown."""
+    text = text.replace("::\n", ":\n")
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
     text = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
     # A capital, where a sentence went on after its heading.
@@ -137,16 +162,23 @@ def to_markdown(text: str) -> str:
 
 def signature(name: str) -> str:
     """How the method is made, without types."""
-    parameters = inspect.signature(ALGORITHMS.get(name)).parameters.values()
+    parameters = inspect.signature(METHODS[name]).parameters.values()
     shown = (str(each.replace(annotation=inspect.Parameter.empty)) for each in parameters)
-    return f"composer.algorithms.{name}({', '.join(shown)})"
+    package = METHODS[name].__module__.rpartition(".")[0]
+    return f"{package}.{name}({', '.join(shown)})"
 
 
-def functions_of(name: str) -> list[str]:
-    """The names of the method's functions in `composer.functional`."""
-    module = ALGORITHMS.get(name).__module__
+def functions_of(module: str) -> list[str]:
+    """The names of a module's functions in `composer.functional`."""
     face = composer.functional
     return [each for each in face.__all__ if getattr(face, each).__module__ == module]
+
+
+def rows_of(names: Sequence[str], measured: Rows) -> list[Mapping[str, Any]]:
+    """The rows of a card; those of several methods say whose they are."""
+    if len(names) == 1:
+        return list(measured.get(names[0], ()))
+    return [{"method": name, **row} for name in names for row in measured.get(name, ())]
 
 
 def measured_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -174,26 +206,34 @@ def finding(row: Mapping[str, Any]) -> str:
 # The table of all.
 
 
-def overview(names: Sequence[str], measured: Rows) -> str:
-    """The page that lists all methods with what the tests prove."""
+def overview(measured: Rows) -> str:
+    """The page that lists all methods, and algorithms with what the tests prove."""
     titles = [each.title for each in PROPERTIES]
     rows = [
-        [f"[{name}]({page_of(name)})", *(cell(name, title) for title in titles), pairs_cell(name),
-         "yes" if measured.get(name) else "not yet"]
-        for name in names
+        [link(name), *(cell(name, title) for title in titles), pairs_cell(name),
+         measured_cell(name, measured)]
+        for name in ALGORITHMS.names()
     ]  # fmt: skip
     return "\n".join(
         [
             "# Methods",
             "",
-            "Each method has a card: the paper, the idea, when it helps, when it hurts, suggested",
-            "values, and what we measured.",
+            "Each method, algorithm or optimizer, has a card: the paper, the idea, when it helps,",
+            "when it hurts, suggested values, and what we measured.",
             "",
-            "The table says what tests prove of each method; every cell is a test that runs with",
-            "`make test`, but for native code. This page and the cards are written by",
+            "The table says what tests prove of each algorithm; every cell is a test that runs",
+            "with `make test`, but for native code. This page and the cards are written by",
             "`python tools/method_cards.py`.",
             "",
             table(["method", *titles, "pairs", "measured"], rows),
+            "",
+            "## Optimizers",
+            "",
+            "An optimizer takes the place of the one that a run has.",
+            "",
+            table(
+                ["method", "measured"], [[link(n), measured_cell(n, measured)] for n in OPTIMIZERS]
+            ),
             "",
             "## What the columns mean",
             "",
@@ -219,6 +259,16 @@ def overview(names: Sequence[str], measured: Rows) -> str:
             "",
         ]
     )
+
+
+def link(name: str) -> str:
+    """A method's name, which leads to its card."""
+    return f"[{name}]({page_of(name)})"
+
+
+def measured_cell(name: str, measured: Rows) -> str:
+    """Whether there is a row of ours."""
+    return "yes" if measured.get(name) else "not yet"
 
 
 def cell(name: str, title: str) -> str:

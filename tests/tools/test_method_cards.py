@@ -32,13 +32,24 @@ def test_the_committed_pages_are_current(cards: ModuleType) -> None:
     assert committed.keys() == cards.all_pages().keys()
 
 
-@pytest.mark.parametrize("name", ALGORITHMS.names())
-def test_every_card_has_all_parts(cards: ModuleType, name: str) -> None:
-    text = cards.card(name, ())
-    assert "## Paper" in text or "## Source" in text
-    for heading in ("Idea", "When it helps", "When it hurts", "Suggested values", "Measured"):
-        assert f"## {heading}\n\n" in text
-    assert "``" not in text
+def test_every_card_has_all_parts(cards: ModuleType) -> None:
+    pages = cards.all_pages()
+    del pages["README.md"]
+    for text in pages.values():
+        assert "## Paper" in text or "## Source" in text
+        for heading in ("Idea", "When it helps", "When it hurts", "Suggested values", "Measured"):
+            assert f"## {heading}\n\n" in text
+        assert "``" not in text
+
+
+@pytest.mark.parametrize("name", ["MixUp", "Muon", "ScheduleFreeSGD", "DecoupledAdamW"])
+def test_algorithms_and_optimizers_stand_in_the_overview_and_lead_to_a_card(
+    cards: ModuleType, name: str
+) -> None:
+    pages = cards.all_pages()
+    assert f"| [{name}]({cards.page_of(name)}) |" in pages["README.md"]
+    package = "algorithms" if name in ALGORITHMS else "optim"
+    assert f"`composer.{package}.{name}(" in pages[cards.page_of(name)]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +70,7 @@ def test_a_row_says_what_it_shows(
 
 @pytest.mark.parametrize("name", [name for name in LEGACY if name in ALGORITHMS])
 def test_methods_without_an_independent_gain_say_so(cards: ModuleType, name: str) -> None:
-    assert "no independent" in cards.card(name, ()).lower()
+    assert "no independent" in cards.card([name], {}).lower()
 
 
 def test_every_column_is_a_test_that_runs_every_method() -> None:
@@ -78,9 +89,16 @@ def test_every_limit_is_of_a_column() -> None:
 
 def test_a_measured_row_stands_in_its_card(cards: ModuleType) -> None:
     row = {"workload": "digits", "difference": "+1.0", "interval": "+0.5 .. +1.5"}
-    text = cards.card("MixUp", [row])
+    text = cards.card(["MixUp"], {"MixUp": [row]})
     assert "| workload | difference | 95 % interval |" in text
     assert "| digits | +1.0 | +0.5 .. +1.5 |" in text
+
+
+def test_rows_of_a_shared_card_say_whose_they_are(cards: ModuleType) -> None:
+    names = ["ScheduleFreeAdamW", "ScheduleFreeSGD"]
+    text = cards.card(names, {"ScheduleFreeSGD": [{"difference": "+1.0"}]})
+    assert "| method | difference | shows |" in text
+    assert "| ScheduleFreeSGD | +1.0 |" in text
 
 
 def test_a_card_is_read_from_the_text_of_its_module(cards: ModuleType) -> None:
@@ -89,7 +107,10 @@ def test_a_card_is_read_from_the_text_of_its_module(cards: ModuleType) -> None:
 
         Paper: Somebody, 2020, arXiv:2001.00001.
 
-        Idea: use ``x`` as :func:`f` does.
+        Idea: use ``x`` as :func:`f` does::
+
+            y = x
+            z = y
 
         When it helps: here. When it hurts: there.
 
@@ -102,7 +123,7 @@ def test_a_card_is_read_from_the_text_of_its_module(cards: ModuleType) -> None:
     assert title == "Name: what it does"
     assert dict(parts) == {
         "Paper": "Somebody, 2020, [arXiv:2001.00001](https://arxiv.org/abs/2001.00001).",
-        "Idea": "Use `x` as `f` does.",
+        "Idea": "Use `x` as `f` does:\n\n    y = x\n    z = y",
         "When it helps": "Here.",
         "When it hurts": "There.",
         "Suggested values": "One.\n\nTwo.",
