@@ -82,6 +82,11 @@ def name_methods(methods: Mapping[str, Method] | Sequence[Method]) -> dict[str, 
         ValueError: no method, or two of one name.
         TypeError: something that is no method.
     """
+    if isinstance(methods, str) or not isinstance(methods, Mapping | Sequence):
+        raise ArgumentTypeError(
+            f"methods={methods!r} must be a list of methods, or a mapping from names to methods; "
+            "one method is a list, too"
+        )
     if isinstance(methods, Mapping):
         named = list(methods.items())
     else:

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from composer.ablation.report import Report, Row
+from composer.ablation.report import Report, Row, count
 from composer.utils.import_helpers import import_extra
 
 __all__ = ["draw", "pareto_front"]
@@ -49,14 +49,14 @@ def draw(report: Report, path: str | os.PathLike[str]) -> None:
     plt = import_extra("matplotlib.pyplot", "ablation", "matplotlib")
     figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
     rows = [row for row in report.rows if any(map(math.isfinite, row.finals))]
-    colours = plt.get_cmap("tab20").colors
+    colours = plt.get_cmap("tab10" if len(rows) <= 10 else "tab20").colors
     for index, row in enumerate(rows):
         _draw_arm(axes, report, row, colours[index % len(colours)])
     _draw_front(axes, report, rows)
     if report.target is not None:
         axes.axhline(report.target, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.set(xlabel=f"seconds of training ({report.conditions.get('clock')} clock)")
-    axes.set(ylabel=report.metric, title=f"{report.group}: {len(report.seeds)} seeds")
+    axes.set(ylabel=report.metric, title=f"{report.group}: {count(len(report.seeds), 'seed')}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from composer.ablation.statistics import FEW, Comparison, compare, holm
 from composer.utils.atomic import write_text
 from composer.utils.text_table import format_table
 
-__all__ = ["Report", "Row"]
+__all__ = ["Report", "Row", "count"]
 
 FORMAT = 1
 """Version of the JSON form."""
+
+SURE = 0.05
+"""A corrected p-value below it shows a gain or a loss, as a 95 % interval would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +153,8 @@ class Report:
                 f"{n} seeds: an interval over so few pairs means little (with {FEW} it begins to); "
                 "treat every difference as a hint"
             )
-        failed = [record for record in self.records if record.error]
-        for record in failed:
-            yield f"{record.arm}, seed {record.seed} failed and is left out: {record.error}"
+        yield from self._failures()
+        yield from self._arms_without_effect()
         short = [r for r in self.records if r.ended == "max_duration" and not r.error]
         if short:
             yield (
@@ -163,14 +165,51 @@ class Report:
         if missing:
             yield f"{missing} runs are still to be made; call it again to go on"
 
+    def _failures(self) -> Iterator[str]:
+        seeds: dict[tuple[str, str], list[str]] = {}
+        for record in self.records:
+            if record.error:
+                seeds.setdefault((record.arm, record.error), []).append(str(record.seed))
+        for (arm, error), failed in seeds.items():
+            yield (
+                f"{arm} failed with seed {', '.join(failed)} and is left out there: {error}. "
+                "Remove the records from runs/ to try again"
+            )
+
+    def _arms_without_effect(self) -> Iterator[str]:
+        arms = [row.arm for row in self.rows if self._is_without_effect(row)]
+        if arms:
+            yield (
+                f"no effect of {', '.join(arms)}: every evaluation gave the value of the arm it is "
+                "compared with. Such a method changes speed or memory alone, or could not act on "
+                "the model, or is only a name, which does nothing unless make_trainer looks for it "
+                "in the arm"
+            )
+
+    def _is_without_effect(self, row: Row) -> bool:
+        if row.arm == row.against:
+            return False
+        own, other = self._by_arm[row.arm], self._by_arm[row.against]
+        pairs = [(own[seed], other[seed]) for seed in own.keys() & other.keys()]
+        complete = [pair for pair in pairs if not any(record.error for record in pair)]
+        return bool(complete) and all(_values(a) == _values(b) for a, b in complete)
+
+    def _verdict(self, row: Row) -> str:
+        """Whether the arm is better than what it is compared with, in a word or two."""
+        if self._is_without_effect(row):
+            return "no effect"
+        if math.isnan(row.p_holm) or row.p_holm >= SURE:
+            return "not shown"
+        return "yes" if row.gain.mean > 0 else "no, worse"
+
     def __str__(self) -> str:
         better = "higher" if self.greater_is_better else "lower"
         lines = [
             f"{self.metric} ({better} is better), budget {self.conditions.get('budget')}, "
-            f"{len(self.seeds)} seeds; gain and its 95 % interval are paired by seed",
+            f"{count(len(self.seeds), 'seed')}; gain and its 95 % interval are paired by seed",
             "",
         ]
-        header = ("arm", "final", "gain", "95 % interval", "p", "step cost")
+        header = ("arm", "final", "gain", "95 % interval", "p", "better?", "step cost")
         if self.target is not None:
             header = (*header, f"reached {self.target:g}", "seconds to it", "times as fast")
         lines += format_table([header, *(self._cells(row) for row in self.rows)])
@@ -179,13 +218,16 @@ class Report:
 
     def _cells(self, row: Row) -> tuple[str, ...]:
         is_base = row.arm == row.against
+        gain = row.gain
+        no_interval = is_base or math.isnan(gain.low)
         cells = (
             row.arm,
-            f"{row.final:.4g}",
-            "-" if is_base else f"{row.gain.mean:+.3g} on {row.against}",
-            "-" if is_base else f"{row.gain.low:+.3g} .. {row.gain.high:+.3g}",
-            "-" if is_base else f"{row.p_holm:.2g}",
-            f"{row.step_cost:.2f}x",
+            _cell(row.final, ".4g"),
+            "-" if is_base or not gain.n else f"{gain.mean:+.3g} on {row.against}",
+            "-" if no_interval else f"{gain.low:+.3g} .. {gain.high:+.3g}",
+            _cell(row.p_holm, ".2g"),
+            "-" if is_base or not gain.n else self._verdict(row),
+            _cell(row.step_cost, ".2f", "x"),
         )
         if self.target is None:
             return cells
@@ -193,8 +235,8 @@ class Report:
         return (
             *cells,
             f"{len(times)} of {len(row.to_target)}",
-            f"{_mean(times):.3g}" if times else "-",
-            "-" if is_base or math.isnan(row.speedup) else f"{row.speedup:.2f}",
+            _cell(_mean(times), ".3g"),
+            "-" if is_base else _cell(row.speedup, ".2f"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -218,6 +260,19 @@ class Report:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON."""
         write_text(Path(path), json.dumps(self.to_dict(), indent=1))
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``'1 seed'`` or ``'5 seeds'``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _cell(value: float, form: str, unit: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}{unit}"
+
+
+def _values(record: Record) -> list[float]:
+    return [point.value for point in record.points]
 
 
 def _finals(records: Sequence[Record | None]) -> list[float]:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.ablation.arms import DESIGNS, Arm, Method, make_arms, name_methods
+from composer.ablation.checks import FreshWeights, check_metric, check_switched_on
 from composer.ablation.estimate import estimate
 from composer.ablation.plot import draw
 from composer.ablation.records import CLOCKS, Record, Recorder, read_record, write_record
-from composer.ablation.report import Report
+from composer.ablation.report import Report, count
 from composer.ablation.statistics import FEW
 from composer.core.units import Time, TimeUnit
 from composer.errors import ArgumentTypeError, ConfigError, unknown_name
@@ -105,6 +106,7 @@ class Ablation:
         self._say = say or (lambda text: None)
         # The Trainer on which the time was measured: everything was put back, so it is used.
         self._first: Trainer | None = None
+        self._weights = FreshWeights()
 
     def run(self) -> Report:
         """Make the runs that are missing, then report.
@@ -130,7 +132,8 @@ class Ablation:
             write_record(record, self._path(arm, seed))
             records[arm.name, seed] = record
             left = (time.perf_counter() - started) / done * (len(missing) - done)
-            self._say(f"{arm.name}, seed {seed}: {_outcome(record)}; {_long(left)} left")
+            rest = f"; {_long(left)} left" if left else ""
+            self._say(f"{arm.name}, seed {seed}: {_outcome(record)}{rest}")
         report = self._report([records[arm.name, seed] for seed in self.seeds for arm in self.arms])
         report.save(self.folder / "report.json")
         draw(report, self.folder / "report.png")
@@ -140,10 +143,9 @@ class Ablation:
     # One run.
 
     def _run_one(self, seed: int, arm: Arm) -> Record:
-        record = Record(arm.name, seed, self._conditions(arm))
         trainer, self._first = self._first or self._trainer(seed, arm), None
+        record = Record(arm.name, seed, self._conditions(arm))
         try:
-            self._check_budget_of(trainer, arm)
             self._train(trainer, arm, record)
         except (ConfigError, ArgumentTypeError):
             raise
@@ -182,24 +184,19 @@ class Ablation:
             record.ended = "budget" if self._budget_s is None else "max_duration"
         if not record.points or record.points[-1].batch != trainer.state.timestamp.batch.value:
             trainer.eval()
-        if not record.points:
-            raise ConfigError(
-                f"the run evaluated nothing that has the metric {self._metric!r}; give the Trainer "
-                "an eval_dataloader, and metric= one of its names"
-            )
 
     def _trainer(self, seed: int, arm: Arm) -> Trainer:
         trainer = self._make_trainer(seed, arm)
         if not isinstance(trainer, Trainer):
             raise ArgumentTypeError(f"make_trainer must return a Trainer, got {trainer!r}")
-        given = {type(algorithm) for algorithm in trainer.state.algorithms}
-        lost = [type(a).__name__ for a in arm.algorithms if type(a) not in given]
-        if lost:
+        try:
+            check_switched_on(trainer, arm)
+            check_metric(trainer, self._metric, self._label)
+            self._weights.check(trainer)
+            self._check_budget_of(trainer, arm)
+        except ConfigError:
             trainer.close()
-            raise ConfigError(
-                f"make_trainer did not switch on {', '.join(lost)}: pass "
-                "algorithms=arm.algorithms to the Trainer"
-            )
+            raise
         return trainer
 
     def _check_budget_of(self, trainer: Trainer, arm: Arm) -> None:
@@ -259,18 +256,17 @@ class Ablation:
 
     def _announce(self, num_done: int, missing: Sequence[tuple[int, Arm]]) -> None:
         total = num_done + len(missing)
-        what = f"{len(self.arms)} arms x {len(self.seeds)} seeds = {total} runs"
+        what = f"{len(self.arms)} arms x {count(len(self.seeds), 'seed')} = {total} runs"
         done = f", {num_done} of them done" if num_done else ""
         if len(self.seeds) < FEW:
             self._say(
-                f"note: with {len(self.seeds)} paired seeds an interval means little; use {FEW}"
+                f"note: with {count(len(self.seeds), 'seed')} an interval means little; use {FEW}"
             )
         if not missing:
-            self._say(f"{what}, all done")
+            self._say(f"{what}, all read from {self.folder}; remove it to make them anew")
             return
         self._say(f"{what}{done}; measuring how long one takes")
         self._first = self._trainer(*missing[0])
-        self._check_budget_of(self._first, missing[0][1])
         seconds = estimate(self._first, self._budget_s)
         if seconds is not None:
             self._say(f"about {_long(seconds)} a run, {_long(seconds * len(missing))} in all")
@@ -321,7 +317,9 @@ def _outcome(record: Record) -> str:
 
 
 def _long(seconds: float) -> str:
+    if seconds < 10:
+        return f"{max(seconds, 0.1):.1f} s"
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min"), (rest if not hours else 0, "s")]
-    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
+    return " ".join(f"{value} {unit}" for value, unit in parts if value)

@@ -47,15 +47,15 @@ def make_trainer(seed: int, arm: Arm, **arguments: Any) -> Trainer:
     network = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
     rate = 0.3 if "hot" in arm else 0.1
     given: dict[str, Any] = {
+        "model": ComposerClassifier(network, num_classes=10),
+        "eval_dataloader": DataLoader(TensorDataset(*data[512:]), batch_size=1285),
+        "optimizers": torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9),
         "max_duration": "3ep",
         "algorithms": arm.algorithms,
         "progress_bar": False,
     } | arguments
     return Trainer(
-        model=ComposerClassifier(network, num_classes=10),
         train_dataloader=DataLoader(TensorDataset(*data[:512]), batch_size=64, shuffle=True),
-        eval_dataloader=DataLoader(TensorDataset(*data[512:]), batch_size=1285),
-        optimizers=torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9),
         seed=seed,
         **given,
     )

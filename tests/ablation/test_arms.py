@@ -60,5 +60,8 @@ def test_what_is_no_method_is_refused() -> None:
         name_methods({"x": 3})  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="has no name"):
         name_methods([lambda: CutMix(alpha=0.5)])
+    for methods in ("CutMix", CutMix):
+        with pytest.raises(ArgumentTypeError, match="must be a list of methods"):
+            name_methods(methods)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="at least one"):
         name_methods([])

@@ -81,6 +81,34 @@ def test_the_front_has_what_nothing_beats_in_both() -> None:
     assert pareto_front(points, greater_is_better=False) == [4]
 
 
+@pytest.mark.parametrize(
+    ("gains", "answer"),
+    [
+        ([0.1, 0.11, 0.12], "yes"),
+        ([-0.1, -0.11, -0.12], "no, worse"),
+        ([0.1, -0.11, 0.12], "not shown"),
+        ([0.0, 0.0, 0.0], "no effect"),
+    ],
+)
+def test_the_table_says_whether_an_arm_is_better(gains: list[float], answer: str) -> None:
+    runs = [record("off", seed, [0.1, 0.5]) for seed in range(3)]
+    runs += [record("+ a", seed, [0.1, 0.5 + gain]) for seed, gain in enumerate(gains)]
+    line = next(each for each in str(report(runs)).splitlines() if each.startswith("+ a"))
+    assert f"  {answer}  " in line
+
+
+def test_an_arm_with_another_path_to_the_same_end_has_an_effect() -> None:
+    found = report(both([0.1, 0.5], [0.2, 0.5]))
+    assert not any("no effect" in text for text in found.warnings)
+
+
+def test_what_is_not_known_is_a_dash_and_no_not_a_number() -> None:
+    failed = record("+ a", 0, [0.5], error="ValueError: no")
+    text = str(report([record("off", 0, [0.5]), failed], target=0.9))
+    assert "nan" not in text.lower().replace("failed", "")
+    assert "1 seed;" in text
+
+
 def test_the_table_names_every_arm_that_ran() -> None:
     text = str(report(both([0.5], [0.6])))
     assert "off" in text

@@ -116,9 +116,9 @@ def test_a_killed_ablation_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_a_run_that_fails_is_named_and_the_others_count(tmp_path: Path) -> None:
     report = run(tmp_path, [Fails, NoiseOnly], designs=["off", "each"])
     assert report.rows[0].final > 0.4
-    assert any(
-        "+ Fails, seed 0 failed" in text and "out of luck" in text for text in report.warnings
-    )
+    failures = [text for text in report.warnings if "+ Fails failed with seed 0, 1" in text]
+    assert len(failures) == 1
+    assert "out of luck" in failures[0]
     assert report.rows[1].gain.n == 0
 
 
@@ -219,5 +219,18 @@ def test_a_function_that_makes_no_trainer_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_metric_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has the metric 'Acuracy'"):
+    with pytest.raises(ConfigError, match=r"metric 'Acuracy'; there are .*'MulticlassAccuracy'"):
         run(tmp_path, metric="Acuracy")
+
+
+def test_a_name_that_nobody_looks_for_is_said_to_have_no_effect(tmp_path: Path) -> None:
+    report = run(tmp_path, ["muon", NoiseOnly], designs=["each"])
+    assert any(text.startswith("no effect of + muon: ") for text in report.warnings)
+    assert "no effect  " in str(report)
+
+
+def test_runs_that_are_all_on_disk_are_said_to_be_read(tmp_path: Path) -> None:
+    said: list[str] = []
+    run(tmp_path, seeds=1)
+    run(tmp_path, seeds=1, say=said.append)
+    assert "2 arms x 1 seed = 2 runs, all read from" in said[1]

@@ -33,7 +33,7 @@ def test_it_runs_a_function_of_a_file_and_prints_a_table(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "3 arms x 1 seeds = 3 runs" in done.stdout
+    assert "3 arms x 1 seed = 3 runs" in done.stdout
     assert "+ hot" in done.stdout
     assert "one seed: nothing can be said about chance" in done.stdout
     saved = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
