@@ -54,7 +54,10 @@ def draw(report: Report, path: str | os.PathLike[str]) -> None:
         _draw_arm(axes, report, row, colours[index % len(colours)])
     _draw_front(axes, report, rows)
     if report.target is not None:
-        axes.axhline(report.target, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.axhline(
+            report.target, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=1,
+            label="target",
+        )  # fmt: skip
     axes.set(xlabel=f"seconds of training ({report.conditions.get('clock')} clock)")
     axes.set(ylabel=report.metric, title=f"{report.group}: {count(len(report.seeds), 'seed')}")
     axes.spines[["top", "right"]].set_visible(False)
