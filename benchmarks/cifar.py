@@ -67,7 +67,7 @@ class Arm:
 
 PLAIN = Arm()
 COMPOSED = Arm(
-    epochs=2, muon=True, decay=0.1, linear=True, small=True, white=True, smooth=0.2,
+    epochs=1.9, muon=True, decay=0.1, linear=True, small=True, white=True, smooth=0.2,
     flip="alternating", low_precision=True,
 )  # fmt: skip
 ARMS = {
