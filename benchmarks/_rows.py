@@ -77,9 +77,10 @@ def _values(row: Row, base: Row, task: Task) -> dict[str, str]:
         "with": f"{task.scale * row.final:.{digits}f}",
         "difference": f"{sign * row.gain.mean:+.{digits}f}",
         "interval": f"{low:+.{digits}f} .. {high:+.{digits}f}",
+        "p": f"{row.p_holm:.2g}",
         "seeds": str(len(row.finals)),
         "budget": f"{task.budget}, {seconds:.0f} s; a step costs {row.step_cost:.2f} times as much",
-        "hardware": f"one core of an {machine().split(',')[0]}, bfloat16",
+        "hardware": f"one core of an {machine().split(',')[0]}, the other busy, bfloat16",
         "command": task.command,
         "date": time.strftime("%Y-%m-%d"),
     }

@@ -64,12 +64,16 @@ COLUMNS = {
     "with": "with",
     "difference": "difference",
     "interval": "95 % interval",
+    "p": "p, corrected",  # for the number of methods that were tried together
     "seeds": "seeds",
     "budget": "equal in",
     "hardware": "hardware",
     "command": "command",
     "date": "date",
 }
+
+# Of many methods some seem to help by chance. A corrected p below it is no chance.
+SURE = 0.05
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -200,7 +204,8 @@ def finding(row: Mapping[str, Any]) -> str:
     if low <= 0 <= high:
         return "no gain, no loss: 0 lies in the interval"
     is_upwards = "lower is better" not in row.get("metric", "")
-    return "a gain" if (low > 0) == is_upwards else "a loss"
+    found = "a gain" if (low > 0) == is_upwards else "a loss"
+    return found if float(row.get("p", 0)) < SURE else f"perhaps {found}"
 
 
 # The table of all.
@@ -219,8 +224,7 @@ def overview(measured: Rows) -> str:
             "# Methods",
             "",
             "Each method, algorithm or optimizer, has a card: the paper, the idea, when it helps,",
-            "when it hurts, suggested values, and what we measured. Each measured interval stands",
-            "for itself: of twenty, one lies beside the truth by chance.",
+            "when it hurts, suggested values, and what we measured.",
             "",
             "The table says what tests prove of each algorithm; every cell is a test that runs",
             "with `make test`, but for native code. This page and the cards are written by",
