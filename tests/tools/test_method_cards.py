@@ -73,6 +73,15 @@ def test_methods_without_an_independent_gain_say_so(cards: ModuleType, name: str
     assert "no independent" in cards.card([name], {}).lower()
 
 
+@pytest.mark.parametrize(
+    ("p", "shows"), [("0.049", "a gain"), ("0.05", "perhaps a gain"), ("1", "perhaps a gain")]
+)
+def test_a_gain_that_chance_may_have_made_is_called_so(
+    cards: ModuleType, p: str, shows: str
+) -> None:
+    assert cards.finding({"interval": "+0.1 .. +0.3", "p": p}) == shows
+
+
 def test_every_column_is_a_test_that_runs_every_method() -> None:
     names = {case.name for case in first_cases()}
     for each in _properties.PROPERTIES:
