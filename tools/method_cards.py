@@ -24,9 +24,10 @@ from torch.optim import Optimizer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
-# The repository's own package and tests, from the line above.
+# Not at the top, because the line above lets the repository's own package and tests be found.
 import composer.functional  # noqa: E402
 import composer.optim  # noqa: E402
+from composer.ablation.report import SURE  # noqa: E402
 from composer.registry import ALGORITHMS  # noqa: E402
 from tests.contract._cases import CASES, first_cases  # noqa: E402
 from tests.contract._properties import (  # noqa: E402
@@ -71,9 +72,6 @@ COLUMNS = {
     "command": "command",
     "date": "date",
 }
-
-# Of many methods some seem to help by chance. A corrected p below it is no chance.
-SURE = 0.05
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 

@@ -18,7 +18,7 @@ from composer.ablation.statistics import FEW, Comparison, compare, holm
 from composer.utils.atomic import write_text
 from composer.utils.text_table import format_table
 
-__all__ = ["Report", "Row", "count"]
+__all__ = ["SURE", "Report", "Row", "count"]
 
 FORMAT = 1
 """Version of the JSON form."""

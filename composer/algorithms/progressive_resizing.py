@@ -20,8 +20,8 @@ Suggested values: ``initial_scale=0.5, delay_fraction=0.5, finetune_fraction=0.2
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -221,8 +221,7 @@ class ProgressiveResizing(Algorithm):
 
     def apply(self, event: Event, state: State, logger: Logger | None = None) -> None:
         """Act on an event; a logger is not needed."""
-        handle: Callable[..., None] = getattr(self, self.events[event])
-        handle(state, logger)
+        super().apply(event, state, cast("Logger", logger))
 
     def look_ahead(self, state: State, logger: Logger | None) -> None:
         """Warn where the run is too short for images to get to their full size."""

@@ -127,8 +127,8 @@ def _freeze_first(model: nn.Module, freeze_norm: bool) -> nn.Conv2d | None:
 def _norm_after(model: nn.Module, conv: nn.Conv2d) -> nn.Module | None:
     """Return the normalisation that comes next in the order of modules, if it is one."""
     leaves = [m for m in model.modules() if m is conv or not any(True for _ in m.children())]
-    following = leaves[leaves.index(conv) + 1 :][:1]
-    return next((m for m in following if isinstance(m, _NORMS)), None)
+    following = leaves[leaves.index(conv) + 1 :]
+    return following[0] if following and isinstance(following[0], _NORMS) else None
 
 
 def _weight_of(conv: nn.Conv2d) -> Tensor:
