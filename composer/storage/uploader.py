@@ -254,7 +254,7 @@ class Uploader:
         while True:
             attempt += 1
             try:
-                self._attempt(upload, carrier)
+                return self._attempt(upload, carrier)
             except StorageTransientError as error:
                 if self._stop.is_set():
                     return False
@@ -271,13 +271,15 @@ class Uploader:
                 )
                 if self._stop.wait(wait_s):
                     return False
-            else:
-                return True
 
-    def _attempt(self, upload: Upload, carrier: Carrier) -> None:
+    def _attempt(self, upload: Upload, carrier: Carrier) -> bool:
+        """Try once; false if the uploader was closed before anything was sent."""
         entry = upload.entry
         if not entry.overwrite and self._is_there(upload):
-            return
+            return True
+        # The answer may have come after closing, when the file is for the next start to send.
+        if self._stop.is_set():
+            return False
         upload.waiting.note_start(entry)
 
         def tell(sent: int, _total: int) -> None:
@@ -288,6 +290,7 @@ class Uploader:
         if stored != entry.size:
             uri = self.store.get_uri(entry.name)
             raise StorageTransientError(f"{uri!r} has {stored} of the {entry.size} bytes sent")
+        return True
 
     def _is_there(self, upload: Upload) -> bool:
         """Whether an upload cut short had come through already; refuse what is another's."""

@@ -240,6 +240,34 @@ def test_closing_is_bounded_where_the_service_is_slow(s3: S3Server, tmp_path: Pa
     assert time.monotonic() - begin < 30
 
 
+class SlowToAnswer(Gate):
+    """A store that says what it holds when it is opened."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.asked = threading.Event()
+
+    def get_object_size(self, object_name: str) -> int:
+        self.asked.set()
+        assert self.gate.wait(PATIENT_S)
+        return super().get_object_size(object_name)
+
+
+def test_nothing_is_sent_after_closing_where_an_answer_came_late(tmp_path: Path) -> None:
+    store = SlowToAnswer(tmp_path.name)
+    uploader = Uploader(store)
+    uploader.submit(text_file(tmp_path, "x"), "a")
+    assert store.asked.wait(PATIENT_S)
+    assert uploader.close(timeout_s=0) == ["a"]
+    store.gate.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("upload-"):
+            thread.join(PATIENT_S)
+    assert store.began == []
+    assert Uploader(store).close(PATIENT_S) == []
+    assert store.began == ["a"]
+
+
 def test_what_could_not_be_uploaded_goes_on_at_the_next_start(
     s3: S3Server, tmp_path: Path, waiting_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
